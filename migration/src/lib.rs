@@ -1,0 +1,18 @@
+//! The migrations: the same tables for SQLite and PostgreSQL, in explicit DDL, so that history never drifts with the
+//! entities. `dialect.rs` holds the few words in which the two databases differ.
+
+pub use sea_orm_migration::prelude::*;
+
+mod dialect;
+mod m20261123_000001_main_job;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_main_job::Migration)]
+    }
+}

@@ -1,0 +1,40 @@
+//! Turns a bearer into a viewer. Role and activity come from the database each time.
+
+use entity::{user, workspace};
+use sea_orm::EntityTrait;
+use uuid::Uuid;
+
+use super::{JwtSecret, Viewer};
+use crate::{
+    clock::SharedClock,
+    db::Db,
+    error::{Error, Result},
+};
+
+/// Verifies bearers; cheap to clone.
+#[derive(Clone)]
+pub struct Authenticator {
+    db: Db,
+    secret: JwtSecret,
+    clock: SharedClock,
+}
+
+impl Authenticator {
+    pub fn new(db: Db, secret: JwtSecret, clock: SharedClock) -> Self {
+        Self { db, secret, clock }
+    }
+
+    /// The viewer whom `bearer` names, in `workspace` where one is asked for. Whatever is wrong with it, the answer is
+    /// the same: UNAUTHENTICATED.
+    pub async fn viewer(&self, bearer: &str, workspace: Option<Uuid>) -> Result<Viewer> {
+        let verified = self.secret.verify(bearer, self.clock.now()).map_err(|_| Error::Unauthenticated)?;
+        let found = user::Entity::find_by_id(verified.user).one(self.db.reader()).await?;
+        let user = found.filter(|user| user.active).ok_or(Error::Unauthenticated)?;
+        if workspace.is_some_and(|asked| asked != user.workspace_id) {
+            return Err(Error::Unauthenticated);
+        }
+        let home = workspace::Entity::find_by_id(user.workspace_id).one(self.db.reader()).await?;
+        let home = home.ok_or(Error::Unauthenticated)?;
+        Ok(Viewer::person(&user, &home, Some(verified.expires_at)))
+    }
+}

@@ -1,0 +1,15 @@
+//! Who asks, and what they may: the viewer, the roles, the one permission table, and how a bearer is verified.
+//!
+//! Every domain function takes `&Viewer` first. What a viewer may *see* of a table is a condition that the table's own
+//! room makes from [`Viewer::sight`].
+
+mod authenticator;
+mod permissions;
+mod token;
+mod viewer;
+
+pub use authenticator::Authenticator;
+pub use entity::Role;
+pub use permissions::{Action, Reach};
+pub use token::{JwtSecret, TokenError};
+pub use viewer::{Actor, Principal, Sight, Viewer};

@@ -1,0 +1,120 @@
+//! The database handle: SQLite in one file, or PostgreSQL.
+//!
+//! SQLite takes one writer at a time, so writes go through a pool of one and begin IMMEDIATE; reads have a pool of
+//! their own. PostgreSQL uses one pool for both.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+
+/// How many sockets a pool holds.
+const POOL: u32 = 10;
+
+/// Handles to read and to write; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+}
+
+impl Db {
+    /// Opens `url` (`sqlite://file` or `postgres://…`), creating a SQLite file that is not there.
+    pub async fn open(url: &str) -> Result<Self, DbErr> {
+        if !url.starts_with("sqlite:") {
+            let pool = Database::connect(options(url.to_owned(), POOL)).await?;
+            return Ok(Self { reader: pool.clone(), writer: pool });
+        }
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let writer = Database::connect(sqlite(format!("{url}{separator}mode=rwc"), 1)).await?;
+        let reader = Database::connect(sqlite(format!("{url}{separator}mode=rwc"), POOL)).await?;
+        Ok(Self { reader, writer })
+    }
+
+    /// For reading.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// A transaction that writes.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        self.writer.begin_with_options(options).await
+    }
+
+    /// For a single statement that writes.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Brings the tables up to date. Several processes may try at once: one does it, the others wait.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        if self.is_sqlite() {
+            return Migrator::up(&self.writer, None).await;
+        }
+        // Held until this transaction ends; the number only has to be ours.
+        let turn = self.writer.begin().await?;
+        turn.execute_unprepared("SELECT pg_advisory_xact_lock(4711202611)").await?;
+        Migrator::up(&self.writer, None).await?;
+        turn.commit().await
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.ping().await
+    }
+
+    /// Whether this is SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        self.reader.get_database_backend() == DatabaseBackend::Sqlite
+    }
+
+    /// The database's own time, by which deadlines between nodes go. SQLite has one node: its clock, `now`, serves.
+    pub async fn time(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, DbErr> {
+        if self.is_sqlite() {
+            return Ok(now);
+        }
+        let statement = Statement::from_string(DatabaseBackend::Postgres, "SELECT clock_timestamp() AS at");
+        let row = self.reader.query_one_raw(statement).await?;
+        row.ok_or_else(|| DbErr::RecordNotFound("the database's time".to_owned()))?.try_get("", "at")
+    }
+
+    /// Closes both pools.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.writer.close().await?;
+        self.reader.close().await
+    }
+}
+
+fn options(url: String, size: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(size)
+        .min_connections(0)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(10))
+        .sqlx_logging(false);
+    options
+}
+
+fn sqlite(url: String, size: u32) -> ConnectOptions {
+    let mut options = options(url, size);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
+            // With FULL, what was answered survives a power cut as well.
+            .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
+            .foreign_keys(true)
+            // A removed secret leaves the file, not only the table.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_secs(10))
+    });
+    options
+}

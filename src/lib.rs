@@ -1,0 +1,20 @@
+//! Patchbay keeps an organisation's data sources plugged in.
+//!
+//! This is the map of the house. Imports point one way:
+//!
+//! ```text
+//! main → app → http, jobs → graphql → connections → notifications → people → provider
+//!      → journal, catalogue, vault → access → pages → ids, clock, cursor, error, config, db (and the crate `entity`)
+//! ```
+//!
+//! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
+//! [`sandbox`]. A test keeps the rule.
+
+pub mod access;
+pub mod clock;
+pub mod cursor;
+pub mod db;
+pub mod error;
+pub mod ids;
+pub mod pages;
+pub mod vault;

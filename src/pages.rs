@@ -1,0 +1,229 @@
+//! Keyset pages: every list that can grow is walked by the keys of its rows, never by an offset.
+//!
+//! A list says its [`Order`]; this turns the contract's `first`, `after`, `last` and `before` into a condition, an
+//! order and a limit, and the rows that come back into a [`Page`] with a cursor for each.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, Order as Direction, QueryFilter, QueryOrder,
+    QuerySelect, Select, Value,
+    sea_query::{Expr, ExprTrait as _, SimpleExpr},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    cursor::CursorKey,
+    error::{Error, Result},
+};
+
+/// How many rows a page has when nobody says.
+pub const DEFAULT: u64 = 50;
+/// How many rows a page has at most.
+pub const MOST: u64 = 100;
+
+/// What a client asks of a list, as the contract has it.
+#[derive(Debug, Clone, Default)]
+pub struct PageArgs {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+/// One value of a row's sort key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Key {
+    Int(i64),
+    Text(String),
+    /// Microseconds since 1970.
+    Time(i64),
+    Id(Uuid),
+}
+
+impl From<DateTime<Utc>> for Key {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self::Time(at.timestamp_micros())
+    }
+}
+
+impl Key {
+    fn value(&self) -> Value {
+        match self {
+            Self::Int(number) => (*number).into(),
+            Self::Text(text) => text.clone().into(),
+            Self::Time(micros) => DateTime::from_timestamp_micros(*micros).unwrap_or_default().into(),
+            Self::Id(id) => (*id).into(),
+        }
+    }
+}
+
+/// How a list is sorted: its columns from the weightiest to the one that breaks ties.
+pub struct Order<M> {
+    /// Names list and order; a cursor is valid for the order that made it.
+    pub name: &'static str,
+    pub columns: Vec<(SimpleExpr, Direction)>,
+    /// A row's value in each column.
+    pub keys: fn(&M) -> Vec<Key>,
+}
+
+impl<M> Order<M> {
+    /// The order by id alone, for lists without an `orderBy`.
+    pub fn by(name: &'static str, column: impl ColumnTrait, direction: Direction, keys: fn(&M) -> Vec<Key>) -> Self {
+        Self { name, columns: vec![(Expr::col(column.as_column_ref()), direction)], keys }
+    }
+
+    /// The order with one more column.
+    #[must_use]
+    pub fn then(mut self, column: impl ColumnTrait, direction: Direction) -> Self {
+        self.columns.push((Expr::col(column.as_column_ref()), direction));
+        self
+    }
+}
+
+/// The part of a list that is asked for.
+#[derive(Debug, Clone)]
+pub struct Window {
+    limit: u64,
+    backward: bool,
+    after: Option<Vec<Key>>,
+    before: Option<Vec<Key>>,
+}
+
+impl Window {
+    /// Reads `args` for the order `name` of a list of the workspace whose key is `key`.
+    pub fn new(args: &PageArgs, name: &str, key: &CursorKey) -> Result<Self> {
+        if args.first.is_some() && args.last.is_some() {
+            return Err(Error::BadInput("Ask for `first` or for `last`, not for both.".to_owned()));
+        }
+        let asked = args.first.or(args.last).map_or(Ok(DEFAULT), u64::try_from);
+        let limit = asked.ok().filter(|limit| *limit <= MOST);
+        let open = |cursor: &Option<String>, argument: &str| match cursor {
+            None => Ok(None),
+            Some(cursor) => key
+                .open(name, cursor)
+                .map(Some)
+                .map_err(|_| Error::BadInput(format!("`{argument}` is not a cursor of this list in this order."))),
+        };
+        Ok(Self {
+            limit: limit.ok_or_else(|| Error::BadInput(format!("A page has 0 to {MOST} rows.")))?,
+            backward: args.last.is_some(),
+            after: open(&args.after, "after")?,
+            before: open(&args.before, "before")?,
+        })
+    }
+}
+
+/// A part of a list, in the list's order.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// Each row with its cursor.
+    pub rows: Vec<(String, T)>,
+    pub has_next: bool,
+    pub has_previous: bool,
+}
+
+impl<T> Page<T> {
+    /// A page without rows.
+    pub fn empty() -> Self {
+        Self { rows: Vec::new(), has_next: false, has_previous: false }
+    }
+
+    /// The same page of other things.
+    pub fn map<U>(self, turn: impl FnMut(T) -> U) -> Page<U> {
+        let mut turn = turn;
+        Page {
+            rows: self.rows.into_iter().map(|(cursor, row)| (cursor, turn(row))).collect(),
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+
+    /// The rows without their cursors.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+}
+
+/// Reads the part of `select` that `args` ask for.
+pub async fn read<E, M, C>(
+    db: &C,
+    select: Select<E>,
+    args: &PageArgs,
+    order: Order<M>,
+    key: &CursorKey,
+) -> Result<Page<M>>
+where
+    E: EntityTrait<Model = M>,
+    M: FromQueryResult + Send + Sync,
+    C: ConnectionTrait,
+{
+    let window = Window::new(args, order.name, key)?;
+    if window.limit == 0 {
+        return Ok(Page { rows: Vec::new(), has_next: false, has_previous: window.after.is_some() });
+    }
+    let mut select = select;
+    for (bound, following) in [(&window.after, true), (&window.before, false)] {
+        if let Some(keys) = bound {
+            select = select.filter(beyond(&order, keys, following)?);
+        }
+    }
+    for (column, direction) in &order.columns {
+        select = select.order_by(column.clone(), turned(direction, window.backward));
+    }
+    let rows = select.limit(window.limit + 1).all(db).await?;
+    Ok(cut(rows, &window, &order, key))
+}
+
+/// What stands after `keys` (or before, where not `following`) in the order.
+fn beyond<M>(order: &Order<M>, keys: &[Key], following: bool) -> Result<Condition> {
+    if keys.len() != order.columns.len() {
+        return Err(Error::BadInput("This is not a cursor of this list.".to_owned()));
+    }
+    let mut any = Condition::any();
+    for (place, ((column, direction), key)) in order.columns.iter().zip(keys).enumerate() {
+        let mut all = Condition::all();
+        for ((earlier, _), same) in order.columns.iter().zip(keys).take(place) {
+            all = all.add(earlier.clone().eq(same.value()));
+        }
+        let ascending = matches!(direction, Direction::Asc) == following;
+        all = all.add(if ascending { column.clone().gt(key.value()) } else { column.clone().lt(key.value()) });
+        any = any.add(all);
+    }
+    Ok(any)
+}
+
+fn turned(direction: &Direction, backward: bool) -> Direction {
+    if matches!(direction, Direction::Asc) == backward { Direction::Desc } else { Direction::Asc }
+}
+
+fn cut<M>(mut rows: Vec<M>, window: &Window, order: &Order<M>, key: &CursorKey) -> Page<M> {
+    let more = rows.len() as u64 > window.limit;
+    rows.truncate(usize::try_from(window.limit).unwrap_or(usize::MAX));
+    if window.backward {
+        rows.reverse();
+    }
+    let rows = rows.into_iter().map(|row| (key.seal(order.name, &(order.keys)(&row)), row)).collect();
+    let (has_next, has_previous) =
+        if window.backward { (window.before.is_some(), more) } else { (more, window.after.is_some()) };
+    Page { rows, has_next, has_previous }
+}
+
+/// `text` folded for sorting and searching: compatibility forms joined, case forgotten.
+pub fn fold(text: &str) -> String {
+    use unicode_normalization::UnicodeNormalization as _;
+    text.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// A condition that the folded `column` contains `search`, in which `%` and `_` are themselves.
+pub fn contains(column: impl ColumnTrait, search: &str) -> SimpleExpr {
+    let mut pattern = String::from("%");
+    for letter in fold(search).chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    Expr::col(column.as_column_ref()).like(sea_orm::sea_query::LikeExpr::new(pattern).escape('\\'))
+}
