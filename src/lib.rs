@@ -16,5 +16,6 @@ pub mod cursor;
 pub mod db;
 pub mod error;
 pub mod ids;
+pub mod journal;
 pub mod pages;
 pub mod vault;

@@ -1,12 +1,13 @@
 //! The closed sets of values that columns hold.
 
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Declares an enum stored as the given text.
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumIter, DeriveActiveEnum)]
         #[sea_orm(rs_type = "String", db_type = "Text")]
         pub enum $name { $($(#[$about])* #[sea_orm(string_value = $text)] $variant,)+ }
 
@@ -70,7 +71,9 @@ text_enum!(
 );
 
 /// A connection's or an authorization's status, stored as its rank: the most urgent sorts first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, DeriveActiveEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, EnumIter, DeriveActiveEnum,
+)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
 pub enum Status {
     #[sea_orm(num_value = 0)]

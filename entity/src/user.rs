@@ -24,6 +24,31 @@ pub struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(
+        belongs_to = "super::workspace::Entity",
+        from = "Column::WorkspaceId",
+        to = "super::workspace::Column::Id"
+    )]
+    Workspace,
+    #[sea_orm(
+        belongs_to = "super::journal_head::Entity",
+        from = "Column::WorkspaceId",
+        to = "super::journal_head::Column::WorkspaceId"
+    )]
+    JournalHead,
+}
+
+impl Related<super::workspace::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Workspace.def()
+    }
+}
+
+impl Related<super::journal_head::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::JournalHead.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

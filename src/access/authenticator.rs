@@ -1,6 +1,6 @@
 //! Turns a bearer into a viewer. Role and activity come from the database each time.
 
-use entity::{user, workspace};
+use entity::{journal_head, user, workspace};
 use sea_orm::EntityTrait;
 use uuid::Uuid;
 
@@ -28,13 +28,16 @@ impl Authenticator {
     /// the same: UNAUTHENTICATED.
     pub async fn viewer(&self, bearer: &str, workspace: Option<Uuid>) -> Result<Viewer> {
         let verified = self.secret.verify(bearer, self.clock.now()).map_err(|_| Error::Unauthenticated)?;
-        let found = user::Entity::find_by_id(verified.user).one(self.db.reader()).await?;
-        let user = found.filter(|user| user.active).ok_or(Error::Unauthenticated)?;
-        if workspace.is_some_and(|asked| asked != user.workspace_id) {
+        // One statement: the journal's number is as old as the role that it vouches for.
+        let found = user::Entity::find_by_id(verified.user)
+            .find_also_related(workspace::Entity)
+            .find_also_related(journal_head::Entity)
+            .one(self.db.reader())
+            .await?;
+        let Some((user, Some(home), Some(head))) = found else { return Err(Error::Unauthenticated) };
+        if !user.active || workspace.is_some_and(|asked| asked != home.id) {
             return Err(Error::Unauthenticated);
         }
-        let home = workspace::Entity::find_by_id(user.workspace_id).one(self.db.reader()).await?;
-        let home = home.ok_or(Error::Unauthenticated)?;
-        Ok(Viewer::person(&user, &home, Some(verified.expires_at)))
+        Ok(Viewer::person(&user, &home, Some(verified.expires_at), head.seq))
     }
 }

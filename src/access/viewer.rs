@@ -24,6 +24,7 @@ struct Inner {
     role: Role,
     client: Option<Uuid>,
     expires_at: Option<DateTime<Utc>>,
+    seen: i64,
 }
 
 /// Who acts.
@@ -54,8 +55,13 @@ pub enum Sight {
 }
 
 impl Viewer {
-    /// The person `user` of `workspace`, until `expires_at`.
-    pub fn person(user: &user::Model, workspace: &workspace::Model, expires_at: Option<DateTime<Utc>>) -> Self {
+    /// The person `user` of `workspace`, until `expires_at`, looked up when the journal stood at `seen` or later.
+    pub fn person(
+        user: &user::Model,
+        workspace: &workspace::Model,
+        expires_at: Option<DateTime<Utc>>,
+        seen: i64,
+    ) -> Self {
         Self(Arc::new(Inner {
             workspace: workspace.id,
             cursor_key: CursorKey::new(workspace.cursor_key.clone()),
@@ -63,6 +69,7 @@ impl Viewer {
             role: user.role,
             client: user.client_id,
             expires_at,
+            seen,
         }))
     }
 
@@ -75,6 +82,7 @@ impl Viewer {
             role: Role::Admin,
             client: None,
             expires_at: None,
+            seen: i64::MAX,
         }))
     }
 
@@ -116,6 +124,11 @@ impl Viewer {
     /// When the bearer ends.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.expires_at
+    }
+
+    /// The journal's number that everything known of this viewer is at least as young as.
+    pub fn seen(&self) -> i64 {
+        self.0.seen
     }
 
     /// Who did it, for the journal.

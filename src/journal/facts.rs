@@ -1,0 +1,115 @@
+//! What an entry keeps of each thing it touched, so that filters and visibility can be judged later, as they were
+//! before and after: packed, since one entry may touch 10,000 connections.
+
+use chrono::{DateTime, Utc};
+use entity::{DisconnectionReason, Status};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// What an entry touched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Facts {
+    None,
+    Connections(Vec<Touched>),
+    Notifications(Vec<Told>),
+}
+
+/// One connection before and after a change; `before` is none for one that is new, `after` for one that is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Touched {
+    pub connection: Uuid,
+    pub before: Option<Fact>,
+    pub after: Option<Fact>,
+}
+
+/// What filters and visibility need of a connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    pub name: String,
+    pub connector: String,
+    pub authorization: Uuid,
+    pub client: Option<Uuid>,
+    pub owner: Option<Uuid>,
+    pub shares: Vec<Uuid>,
+    pub status: Status,
+    /// Microseconds since 1970.
+    pub status_changed_at: i64,
+    /// Of the disconnection it is in.
+    pub reason: Option<DisconnectionReason>,
+}
+
+impl Fact {
+    /// When its status last changed.
+    pub fn status_changed_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.status_changed_at).unwrap_or_default()
+    }
+}
+
+/// One person's notification.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    pub user: Uuid,
+    pub notification: Uuid,
+}
+
+impl Facts {
+    pub(super) fn pack(&self) -> Option<Vec<u8>> {
+        // Facts are plain data: postcard cannot fail on them.
+        let bytes = postcard::to_stdvec(self).unwrap_or_default();
+        (*self != Self::None).then(|| lz4_flex::compress_prepend_size(&bytes))
+    }
+
+    pub(super) fn unpack(packed: Option<&[u8]>) -> Result<Self> {
+        let Some(packed) = packed else { return Ok(Self::None) };
+        let bytes = lz4_flex::decompress_size_prepended(packed).map_err(|error| Error::internal(error.to_string()))?;
+        postcard::from_bytes(&bytes).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// The connections it touched.
+    pub fn connections(&self) -> &[Touched] {
+        match self {
+            Self::Connections(touched) => touched,
+            Self::None | Self::Notifications(_) => &[],
+        }
+    }
+
+    /// The people it told.
+    pub fn notifications(&self) -> &[Told] {
+        match self {
+            Self::Notifications(told) => told,
+            Self::None | Self::Connections(_) => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_connections_pack_small_and_come_back_whole() {
+        let fact = |status| Fact {
+            name: "Search".to_owned(),
+            connector: "google-ads".to_owned(),
+            authorization: Uuid::from_u128(1),
+            client: Some(Uuid::from_u128(2)),
+            owner: Some(Uuid::from_u128(3)),
+            shares: vec![Uuid::from_u128(4)],
+            status,
+            status_changed_at: 7,
+            reason: None,
+        };
+        let touched = (0..10_000).map(|id| Touched {
+            connection: Uuid::from_u128(id),
+            before: Some(fact(Status::Connected)),
+            after: Some(fact(Status::Disconnected)),
+        });
+        let facts = Facts::Connections(touched.collect());
+        let packed = facts.pack().unwrap();
+        assert!(packed.len() < 1_000_000, "{}", packed.len());
+        assert_eq!(Facts::unpack(Some(&packed)).unwrap(), facts);
+        assert_eq!(Facts::None.pack(), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The ordered log of what happened in a workspace.
+//!
+//! Entries are written inside the transaction that they tell of, numbered without gaps in commit order; after the
+//! commit a doorbell rings and the feed of each node hands them to whoever follows. What an entry means to a viewer is
+//! for the rooms that follow it to say; this room numbers, keeps, reads and delivers.
+
+mod doorbell;
+mod entry;
+mod facts;
+mod feed;
+mod viewing;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{Topic, journal_entry, journal_floor, journal_head};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait as _, OnConflict},
+};
+use uuid::Uuid;
+
+pub use entry::{Entry, NewEntry};
+pub use facts::{Fact, Facts, Told, Touched};
+pub use feed::Following;
+pub use viewing::{DEACTIVATED, ROLE_CHANGED, Viewing};
+
+use crate::{
+    access::Viewer,
+    clock::{SharedClock, SharedEntropy},
+    db::Db,
+    error::{Error, Result},
+    ids,
+};
+use doorbell::Doorbell;
+use feed::Feeds;
+
+/// What a journal cursor is sealed for.
+const CURSOR: &str = "journal";
+/// How many entries are read or written in one statement.
+const BATCH: u64 = 500;
+
+/// Writes and follows the journal; cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    db: Db,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    feeds: Arc<Feeds>,
+    doorbell: Arc<Doorbell>,
+}
+
+impl Journal {
+    /// A journal over `db`. A ring that was lost is made up for within `slow_tick`.
+    pub async fn new(db: Db, clock: SharedClock, entropy: SharedEntropy, slow_tick: Duration) -> Result<Self> {
+        let feeds = Arc::new(Feeds::new(db.clone(), slow_tick));
+        let doorbell = Arc::new(Doorbell::new(&db, Arc::clone(&feeds)).await?);
+        Ok(Self { db, clock, entropy, feeds, doorbell })
+    }
+
+    /// Numbers `entries`, writes them, commits `txn` and rings. Returns the journal's last number.
+    ///
+    /// The number is taken as late as can be, since it is where writers of one workspace wait for each other.
+    pub async fn commit(&self, txn: DatabaseTransaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
+        if entries.is_empty() {
+            txn.commit().await?;
+            return Ok(0);
+        }
+        let last = self.append(&txn, workspace, entries).await?;
+        txn.commit().await?;
+        self.doorbell.ring(workspace);
+        Ok(last)
+    }
+
+    async fn append(&self, txn: &DatabaseTransaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        let head = journal_head::Entity::update_many()
+            .col_expr(journal_head::Column::Seq, Expr::col(journal_head::Column::Seq).add(count))
+            .filter(journal_head::Column::WorkspaceId.eq(workspace))
+            .exec_with_returning(txn)
+            .await?;
+        let last = head.first().map(|head| head.seq).ok_or_else(|| Error::internal("a workspace without a journal"))?;
+        let now = self.clock.now();
+        let rows = entries.into_iter().enumerate().map(|(place, entry)| {
+            let seq = last - count + 1 + i64::try_from(place).unwrap_or_default();
+            entry.into_row(workspace, seq, ids::new(now, &*self.entropy), now)
+        });
+        journal_entry::Entity::insert_many(rows).exec_without_returning(txn).await?;
+        Ok(last)
+    }
+
+    /// The last number of the workspace's journal.
+    pub async fn head(&self, workspace: Uuid) -> Result<i64> {
+        let head = journal_head::Entity::find_by_id(workspace).one(self.db.reader()).await?;
+        Ok(head.map_or(0, |head| head.seq))
+    }
+
+    /// The place `seq` as `viewer` may hand it back.
+    pub fn cursor(&self, viewer: &Viewer, seq: i64) -> String {
+        viewer.cursor_key().seal(CURSOR, &seq)
+    }
+
+    /// The place that `cursor` names: `CursorExpired` when what follows it on `topic` is no longer kept, or when it
+    /// is ahead of the journal, as after a database was restored.
+    pub async fn place(&self, viewer: &Viewer, topic: Topic, cursor: &str) -> Result<i64> {
+        let seq: i64 = viewer
+            .cursor_key()
+            .open(CURSOR, cursor)
+            .map_err(|_| Error::BadInput("`after` is not a journal cursor of this workspace.".to_owned()))?;
+        let floor = journal_floor::Entity::find_by_id((viewer.workspace(), topic)).one(self.db.reader()).await?;
+        let swept = floor.is_some_and(|floor| seq < floor.seq);
+        if swept || seq > self.head(viewer.workspace()).await? { Err(Error::CursorExpired) } else { Ok(seq) }
+    }
+
+    /// Up to `limit` entries that follow the number `after`, in order.
+    pub async fn read(&self, workspace: Uuid, after: i64, limit: u64) -> Result<Vec<Entry>> {
+        feed::read(&self.db, workspace, after, limit).await
+    }
+
+    /// Everything that follows `after`, or what comes from now on, without end.
+    pub async fn follow(&self, workspace: Uuid, after: Option<i64>) -> Result<Following> {
+        self.feeds.follow(workspace, after).await
+    }
+
+    /// Entries for people to read, newest first: the audit log builds on it.
+    pub fn entries_of(workspace: Uuid) -> sea_orm::Select<journal_entry::Entity> {
+        journal_entry::Entity::find().filter(journal_entry::Column::WorkspaceId.eq(workspace))
+    }
+
+    /// Forgets entries of `topic` older than `keep`, in every workspace, and stores how far that went.
+    pub async fn sweep(&self, topic: Topic, keep: TimeDelta) -> Result<()> {
+        let before: DateTime<Utc> = self.clock.now() - keep;
+        let swept: Vec<(Uuid, i64)> = journal_entry::Entity::find()
+            .select_only()
+            .column(journal_entry::Column::WorkspaceId)
+            .column_as(journal_entry::Column::Seq.max(), "seq")
+            .filter(journal_entry::Column::Topic.eq(topic))
+            .filter(journal_entry::Column::At.lt(before))
+            .group_by(journal_entry::Column::WorkspaceId)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        for (workspace, seq) in swept {
+            self.forget(workspace, topic, seq).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, workspace: Uuid, topic: Topic, through: i64) -> Result<()> {
+        let txn = self.db.begin().await?;
+        let floor = journal_floor::ActiveModel { workspace_id: Set(workspace), topic: Set(topic), seq: Set(through) };
+        let by_place = OnConflict::columns([journal_floor::Column::WorkspaceId, journal_floor::Column::Topic])
+            .update_column(journal_floor::Column::Seq)
+            .to_owned();
+        journal_floor::Entity::insert(floor).on_conflict(by_place).exec_without_returning(&txn).await?;
+        journal_entry::Entity::delete_many()
+            .filter(journal_entry::Column::WorkspaceId.eq(workspace))
+            .filter(journal_entry::Column::Topic.eq(topic))
+            .filter(journal_entry::Column::Seq.lte(through))
+            .exec(&txn)
+            .await?;
+        Ok(txn.commit().await?)
+    }
+}
+
+/// The first row of a workspace's journal, written with the workspace.
+pub async fn open<C: ConnectionTrait>(db: &C, workspace: Uuid) -> Result<()> {
+    let head = journal_head::ActiveModel { workspace_id: Set(workspace), seq: Set(0) };
+    journal_head::Entity::insert(head).exec_without_returning(db).await?;
+    Ok(())
+}

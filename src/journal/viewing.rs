@@ -1,0 +1,80 @@
+//! Following the journal on behalf of a viewer, who is judged again at each entry.
+
+use std::sync::Arc;
+
+use entity::{Topic, journal_entry};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+
+use super::{Entry, Following, Journal};
+use crate::{
+    access::Viewer,
+    clock::SharedClock,
+    error::{Error, Result},
+    ids::{Kind, NodeId},
+};
+
+/// What a person is told under these actions changes what they may see.
+pub const ROLE_CHANGED: &str = "user.role_changed";
+/// A person may no longer come in.
+pub const DEACTIVATED: &str = "user.deactivated";
+
+/// A viewer's way through the journal. It ends with `Unauthenticated` when they may no longer come in, and with
+/// `CursorExpired` when their own role or client changed: what they read before no longer fits.
+pub struct Viewing {
+    following: Following,
+    viewer: Viewer,
+    clock: SharedClock,
+}
+
+impl Journal {
+    /// Follows the journal as `viewer`: everything after the number `after`, or what comes from now on.
+    pub async fn follow_as(&self, viewer: &Viewer, after: Option<i64>) -> Result<Viewing> {
+        let following = self.follow(viewer.workspace(), after).await?;
+        self.judge_meanwhile(viewer, following.at()).await?;
+        Ok(Viewing { following, viewer: viewer.clone(), clock: self.clock.clone() })
+    }
+
+    /// Whether something happened to the viewer between when they were looked up and the number `until`.
+    async fn judge_meanwhile(&self, viewer: &Viewer, until: i64) -> Result<()> {
+        let (Some(user), true) = (viewer.user(), viewer.seen() < until) else { return Ok(()) };
+        let changed = journal_entry::Entity::find()
+            .filter(journal_entry::Column::WorkspaceId.eq(viewer.workspace()))
+            .filter(journal_entry::Column::Seq.gt(viewer.seen()))
+            .filter(journal_entry::Column::Seq.lte(until))
+            .filter(journal_entry::Column::SubjectId.eq(user))
+            .filter(journal_entry::Column::Action.is_in([ROLE_CHANGED, DEACTIVATED]))
+            .count(self.db.reader())
+            .await?;
+        if changed > 0 { Err(Error::CursorExpired) } else { Ok(()) }
+    }
+}
+
+impl Viewing {
+    pub fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+
+    /// The number up to which everything was passed on.
+    pub fn at(&self) -> i64 {
+        self.following.at()
+    }
+
+    /// The next entry, while the viewer is still who they were.
+    pub async fn next(&mut self) -> Result<Arc<Entry>> {
+        let entry = self.following.next().await?;
+        if self.viewer.expires_at().is_some_and(|end| end <= self.clock.now()) {
+            return Err(Error::Unauthenticated);
+        }
+        match self.happened_to_viewer(&entry) {
+            Some(DEACTIVATED) => Err(Error::Unauthenticated),
+            Some(_) => Err(Error::CursorExpired),
+            None => Ok(entry),
+        }
+    }
+
+    fn happened_to_viewer(&self, entry: &Entry) -> Option<&'static str> {
+        let user = self.viewer.user()?;
+        let about_viewer = entry.topic == Topic::Audit && entry.subject == NodeId { kind: Kind::User, id: user };
+        [ROLE_CHANGED, DEACTIVATED].into_iter().find(|action| about_viewer && entry.action == *action)
+    }
+}
