@@ -17,5 +17,6 @@ pub mod db;
 pub mod error;
 pub mod ids;
 pub mod journal;
+pub mod notifications;
 pub mod pages;
 pub mod vault;

@@ -1,0 +1,12 @@
+//! The tray: what each person is told, once per occasion and kind.
+//!
+//! Rows are written inside the transaction of what they tell of ([`write()`]), and pushed by the journal after it. Who
+//! hears of something is fixed when it is written. What an outage *is* belongs to [`crate::connections`].
+
+mod changes;
+mod tray;
+mod write;
+
+pub use changes::TrayEvent;
+pub use tray::{Notifications, Read, added_entry};
+pub use write::{Covered, News, again, write};

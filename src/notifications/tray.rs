@@ -1,0 +1,144 @@
+//! A person's tray: list, count, mark as read.
+
+use entity::{NotificationKind, Topic, notification};
+use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, Select, sea_query::Expr};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    access::{Action, Viewer},
+    clock::SharedClock,
+    db::Db,
+    error::{Error, Result},
+    ids::{Kind, NodeId},
+    journal::{Facts, Journal, NewEntry, Told},
+    pages::{self, Key, Order, Page, PageArgs},
+};
+
+/// The trays of a server; cheap to clone.
+#[derive(Clone)]
+pub struct Notifications {
+    db: Db,
+    pub(super) journal: Journal,
+    clock: SharedClock,
+}
+
+/// Which notifications to mark as read.
+#[derive(Debug, Clone)]
+pub enum Read {
+    All,
+    These(Vec<Uuid>),
+    /// This one and all older.
+    Through(Uuid),
+}
+
+impl Notifications {
+    pub fn new(db: Db, journal: Journal, clock: SharedClock) -> Self {
+        Self { db, journal, clock }
+    }
+
+    /// A part of the viewer's tray, newest first.
+    pub async fn list(&self, viewer: &Viewer, unread_only: bool, args: &PageArgs) -> Result<Page<notification::Model>> {
+        let Some(tray) = tray(viewer, unread_only) else { return Ok(Page::empty()) };
+        let newest =
+            Order::by("notifications", notification::Column::Id, Direction::Desc, |row: &notification::Model| {
+                vec![Key::Id(row.id)]
+            });
+        pages::read(self.db.reader(), tray, args, newest, viewer.cursor_key()).await
+    }
+
+    /// How many there are.
+    pub async fn count(&self, viewer: &Viewer, unread_only: bool) -> Result<u64> {
+        match tray(viewer, unread_only) {
+            Some(tray) => Ok(tray.count(self.db.reader()).await?),
+            None => Ok(0),
+        }
+    }
+
+    /// Those of `ids` that are in the viewer's tray.
+    pub async fn by_ids(&self, viewer: &Viewer, ids: &[Uuid]) -> Result<Vec<notification::Model>> {
+        let Some(tray) = tray(viewer, false) else { return Ok(Vec::new()) };
+        let mine = tray.filter(notification::Column::Id.is_in(ids.iter().copied()));
+        Ok(mine.all(self.db.reader()).await?)
+    }
+
+    /// Marks notifications as read; those that were unread come back.
+    pub async fn mark_read(&self, viewer: &Viewer, what: Read) -> Result<Vec<notification::Model>> {
+        viewer.may(Action::BeNotified)?;
+        let (user, now) = (viewer.require_user()?, self.clock.now());
+        let txn = self.db.begin().await?;
+        let mut unread = tray(viewer, true).ok_or(Error::Forbidden)?;
+        match what {
+            Read::All => {}
+            Read::These(ids) => {
+                self.known(viewer, &ids, "notificationIds").await?;
+                unread = unread.filter(notification::Column::Id.is_in(ids));
+            }
+            Read::Through(id) => {
+                self.known(viewer, &[id], "through").await?;
+                unread = unread.filter(notification::Column::Id.lte(id));
+            }
+        }
+        let ids: Vec<Uuid> = unread.all(&txn).await?.into_iter().map(|row| row.id).collect();
+        for part in ids.chunks(500) {
+            notification::Entity::update_many()
+                .col_expr(notification::Column::ReadAt, Expr::value(now))
+                .filter(notification::Column::Id.is_in(part.iter().copied()))
+                .filter(notification::Column::ReadAt.is_null())
+                .exec(&txn)
+                .await?;
+        }
+        let entries = if ids.is_empty() { Vec::new() } else { vec![read_entry(viewer, user, &ids)] };
+        self.journal.commit(txn, viewer.workspace(), entries).await?;
+        self.in_parts(viewer, &ids).await
+    }
+
+    async fn in_parts(&self, viewer: &Viewer, ids: &[Uuid]) -> Result<Vec<notification::Model>> {
+        let mut rows = Vec::new();
+        for part in ids.chunks(500) {
+            rows.extend(self.by_ids(viewer, part).await?);
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+        Ok(rows)
+    }
+
+    async fn known(&self, viewer: &Viewer, ids: &[Uuid], field: &str) -> Result<()> {
+        let found = self.by_ids(viewer, ids).await?;
+        if ids.iter().all(|id| found.iter().any(|row| row.id == *id)) { Ok(()) } else { Err(Error::not_found(field)) }
+    }
+}
+
+/// The viewer's tray; none for whoever has none.
+fn tray(viewer: &Viewer, unread_only: bool) -> Option<Select<notification::Entity>> {
+    viewer.may(Action::BeNotified).ok()?;
+    let mut mine = notification::Entity::find()
+        .filter(notification::Column::WorkspaceId.eq(viewer.workspace()))
+        .filter(notification::Column::UserId.eq(viewer.user()?));
+    if unread_only {
+        mine = mine.filter(notification::Column::ReadAt.is_null());
+    }
+    Some(mine)
+}
+
+fn read_entry(viewer: &Viewer, user: Uuid, ids: &[Uuid]) -> NewEntry {
+    NewEntry {
+        topic: Topic::Notifications,
+        action: "notification.read",
+        actor: viewer.actor(),
+        subject: NodeId { kind: Kind::User, id: user },
+        facts: Facts::Notifications(ids.iter().map(|id| Told { user, notification: *id }).collect()),
+        details: json!({ "count": ids.len() }),
+    }
+}
+
+/// The journal's entry that tells of new notifications; none when nobody was told.
+pub fn added_entry(kind: NotificationKind, subject: NodeId, told: Vec<Told>) -> Option<NewEntry> {
+    (!told.is_empty()).then(|| NewEntry {
+        topic: Topic::Notifications,
+        action: "notification.added",
+        actor: crate::access::Actor::default(),
+        subject,
+        details: json!({ "kind": kind.as_str(), "people": told.len() }),
+        facts: Facts::Notifications(told),
+    })
+}

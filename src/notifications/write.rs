@@ -1,0 +1,167 @@
+//! Telling people: one row per occasion, person and kind.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use entity::{NotificationKind, Role, client, notification, user};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, TryInsertResult,
+    sea_query::OnConflict,
+};
+use uuid::Uuid;
+
+use crate::{
+    access::{Action, Reach},
+    clock::Entropy,
+    error::Result,
+    ids,
+    journal::Told,
+};
+
+/// What is to be told.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    pub workspace: Uuid,
+    pub kind: NotificationKind,
+    /// The disconnection, or whatever else is told of once.
+    pub occasion: Uuid,
+    pub disconnection: Option<Uuid>,
+    pub authorization: Option<Uuid>,
+    /// Its slug.
+    pub connector: &'a str,
+    pub connector_name: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+/// A connection that the news covers, as far as it matters for who hears of it.
+#[derive(Debug, Clone)]
+pub struct Covered {
+    pub client: Option<Uuid>,
+    pub owner: Option<Uuid>,
+    pub shares: Vec<Uuid>,
+}
+
+/// Writes `news` to everybody who hears of `covered` and was not told before.
+pub async fn write(
+    txn: &DatabaseTransaction,
+    entropy: &dyn Entropy,
+    news: News<'_>,
+    covered: &[Covered],
+) -> Result<Vec<Told>> {
+    let people = user::Entity::find()
+        .filter(user::Column::WorkspaceId.eq(news.workspace))
+        .filter(user::Column::Active.eq(true))
+        .filter(user::Column::Role.is_in([Role::Admin, Role::Staff, Role::Member]))
+        .all(txn)
+        .await?;
+    let names = client_names(txn, covered).await?;
+    let heard = people.iter().filter_map(|person| {
+        let theirs: Vec<&Covered> = covered.iter().filter(|one| hears(person, one)).collect();
+        (!theirs.is_empty()).then(|| (person.id, title(&news, &theirs, &names)))
+    });
+    insert(txn, entropy, &news, heard.collect()).await
+}
+
+/// Writes `news` to everybody who had been told of the same occasion as `before`.
+pub async fn again(
+    txn: &DatabaseTransaction,
+    entropy: &dyn Entropy,
+    news: News<'_>,
+    before: NotificationKind,
+    covered: &[Covered],
+) -> Result<Vec<Told>> {
+    let told = notification::Entity::find()
+        .filter(notification::Column::WorkspaceId.eq(news.workspace))
+        .filter(notification::Column::Occasion.eq(news.occasion))
+        .filter(notification::Column::Kind.eq(before))
+        .all(txn)
+        .await?;
+    let names = client_names(txn, covered).await?;
+    let all: Vec<&Covered> = covered.iter().collect();
+    let mut heard = Vec::new();
+    for row in told {
+        let person = user::Entity::find_by_id(row.user_id).one(txn).await?;
+        let Some(person) = person.filter(|person| person.active) else { continue };
+        let theirs: Vec<&Covered> = all.iter().copied().filter(|one| hears(&person, one)).collect();
+        heard.push((person.id, title(&news, &theirs, &names)));
+    }
+    insert(txn, entropy, &news, heard).await
+}
+
+fn hears(person: &user::Model, covered: &Covered) -> bool {
+    match Action::BeNotified.reach(person.role) {
+        Reach::Everything => true,
+        Reach::MadeOrShared | Reach::Made => covered.owner == Some(person.id) || covered.shares.contains(&person.id),
+        Reach::OwnClient | Reach::Nothing => false,
+    }
+}
+
+async fn client_names(txn: &DatabaseTransaction, covered: &[Covered]) -> Result<HashMap<Uuid, String>> {
+    let ids: BTreeSet<Uuid> = covered.iter().filter_map(|one| one.client).collect();
+    let mut names = HashMap::new();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    // In parts, since a statement takes only so many values.
+    for part in ids.chunks(500) {
+        let rows = client::Entity::find().filter(client::Column::Id.is_in(part.iter().copied())).all(txn).await?;
+        names.extend(rows.into_iter().map(|row| (row.id, row.name)));
+    }
+    Ok(names)
+}
+
+/// E.g. `Google Ads disconnected for Acme, Globex and 3 more.`
+fn title(news: &News<'_>, covered: &[&Covered], names: &HashMap<Uuid, String>) -> String {
+    let happened = match news.kind {
+        NotificationKind::Disconnected => "disconnected",
+        NotificationKind::Expiring => "will stop working soon",
+        NotificationKind::Recovered => "works again",
+        NotificationKind::Incident => "is failing for everyone",
+    };
+    let clients: BTreeSet<&str> =
+        covered.iter().filter_map(|one| one.client.and_then(|id| names.get(&id)).map(String::as_str)).collect();
+    let clients: Vec<&str> = clients.into_iter().collect();
+    let whom = match clients.as_slice() {
+        [] => String::new(),
+        [one] => format!(" for {one}"),
+        [one, other] => format!(" for {one} and {other}"),
+        [one, other, more @ ..] => format!(" for {one}, {other} and {} more", more.len()),
+    };
+    format!("{} {happened}{whom}.", news.connector_name)
+}
+
+async fn insert(
+    txn: &DatabaseTransaction,
+    entropy: &dyn Entropy,
+    news: &News<'_>,
+    heard: Vec<(Uuid, String)>,
+) -> Result<Vec<Told>> {
+    let mut told = Vec::new();
+    for (user, title) in heard {
+        let id = ids::new(news.now, entropy);
+        let row = notification::ActiveModel {
+            id: Set(id),
+            workspace_id: Set(news.workspace),
+            user_id: Set(user),
+            kind: Set(news.kind),
+            occasion: Set(news.occasion),
+            disconnection_id: Set(news.disconnection),
+            authorization_id: Set(news.authorization),
+            connector: Set(Some(news.connector.to_owned())),
+            title: Set(title),
+            created_at: Set(news.now),
+            read_at: Set(None),
+        };
+        let once = OnConflict::columns([
+            notification::Column::UserId,
+            notification::Column::Kind,
+            notification::Column::Occasion,
+        ])
+        .do_nothing()
+        .to_owned();
+        let written =
+            notification::Entity::insert(row).on_conflict(once).try_insert().exec_without_returning(txn).await?;
+        if matches!(written, TryInsertResult::Inserted(rows) if rows > 0) {
+            told.push(Told { user, notification: id });
+        }
+    }
+    Ok(told)
+}
