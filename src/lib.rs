@@ -11,7 +11,9 @@
 //! [`sandbox`]. A test keeps the rule.
 
 pub mod access;
+pub mod catalogue;
 pub mod clock;
+pub mod connections;
 pub mod cursor;
 pub mod db;
 pub mod error;
@@ -19,4 +21,6 @@ pub mod ids;
 pub mod journal;
 pub mod notifications;
 pub mod pages;
+pub mod provider;
+pub mod sandbox;
 pub mod vault;

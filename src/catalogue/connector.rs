@@ -2,12 +2,19 @@
 //!
 //! Nothing here talks to a provider; [`crate::provider`] does, led by these descriptions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use super::template::Template;
+use super::{
+    pointer,
+    template::{Namespace, RenderError, Template, Values},
+};
 
 /// A kind of data source, from one TOML file.
 #[derive(Debug, Clone)]
@@ -58,11 +65,15 @@ pub struct Pattern {
 pub enum Auth {
     OAuth2(Box<OAuth2>),
     /// Its one credential field is `api_key`.
-    ApiKey { placement: Placement },
+    ApiKey {
+        placement: Placement,
+    },
     /// Credential fields `username` and `password`, sent as HTTP Basic (RFC 7617).
     Basic,
     /// The connector's own fields are the credentials.
-    Fields { driver: Option<Driver> },
+    Fields {
+        driver: Option<Driver>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +82,10 @@ pub enum Driver {
     MySql,
 }
 
-/// Where an API key goes in a request.
+/// Where an API key or an access token goes in a request.
 #[derive(Debug, Clone)]
 pub enum Placement {
-    /// `Authorization: Bearer <key>`
+    /// `Authorization: Bearer <key>` (RFC 6750 §2.1)
     Bearer,
     /// A header; the value holds `{key}` where the key goes.
     Header { name: String, value: String },
@@ -97,6 +108,10 @@ pub struct OAuth2 {
     pub pkce: bool,
     pub client_auth: ClientAuth,
     pub authorize_params: BTreeMap<String, Template>,
+    /// More parameters of every request to the token endpoint.
+    pub token_params: BTreeMap<String, Template>,
+    /// How the access token is presented to the API.
+    pub placement: Placement,
     /// The parameter that names the expected person on a reconnect.
     pub login_hint_param: Option<String>,
     /// Top-level members of the token answer to keep, for `{token.NAME}`.
@@ -131,7 +146,7 @@ pub type Pointer = String;
 pub struct Request {
     pub method: Method,
     pub url: Template,
-    /// Sent as JSON when it parses as JSON in the file, as a form otherwise.
+    /// Sent as JSON when it parses as JSON in the file, as a form otherwise; see [`Request::payload`].
     pub body: Option<Template>,
     pub headers: BTreeMap<String, Template>,
 }
@@ -156,10 +171,12 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub request: Request,
-    /// Where the list is; each member of it is an account.
+    /// Where the list is; each member of it is an account. A segment `*` stands for each member of a list on the way.
     pub list: Pointer,
     /// Within an account.
     pub id: Pointer,
+    /// What an id begins with and is shown and used without (`properties/`).
+    pub id_prefix: Option<String>,
     pub name: Option<Pointer>,
 }
 
@@ -173,9 +190,184 @@ pub struct Probe {
     pub account_interval: Duration,
 }
 
-/// What datasets ask. The headers go with every request to the API's own origin (accounts and probes too).
+/// What datasets ask. The headers go with every request to the API's own origin (accounts and probes too), each as soon
+/// as its placeholders have a value: one that names `{account.id}` goes with what is asked of a chosen account.
 #[derive(Debug, Clone)]
 pub struct Api {
     pub base_url: Template,
     pub headers: BTreeMap<String, Template>,
+}
+
+/// A request's body, filled in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Payload {
+    Json(String),
+    /// `application/x-www-form-urlencoded`
+    Form(String),
+}
+
+/// Whose account it is, or one of the accounts, as a provider's answer tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub id: String,
+    /// The id, where the answer has no name.
+    pub name: String,
+}
+
+impl Connector {
+    pub fn is_oauth(&self) -> bool {
+        matches!(self.auth, Auth::OAuth2(_))
+    }
+
+    pub fn oauth(&self) -> Option<&OAuth2> {
+        match &self.auth {
+            Auth::OAuth2(oauth) => Some(oauth),
+            Auth::ApiKey { .. } | Auth::Basic | Auth::Fields { .. } => None,
+        }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Every `NAME` of a `{config.NAME}` in its file: what this server has to be configured with.
+    pub fn config_names(&self) -> BTreeSet<String> {
+        let names = self.templates().into_iter().flat_map(Template::names);
+        names.filter(|(namespace, _)| *namespace == Namespace::Config).map(|(_, name)| name.to_owned()).collect()
+    }
+
+    fn templates(&self) -> Vec<&Template> {
+        let mut all = Vec::new();
+        if let Auth::OAuth2(oauth) = &self.auth {
+            all.extend([&oauth.authorize_url, &oauth.token_url]);
+            all.extend(oauth.revoke_url.iter().chain(&oauth.issuer));
+            all.extend(oauth.authorize_params.values().chain(oauth.token_params.values()));
+        }
+        let identity = self.identity.iter().map(|identity| &identity.request);
+        let accounts = self.accounts.iter().map(|accounts| &accounts.request);
+        let probe = self.probe.request.iter().chain(&self.probe.account_request);
+        for request in identity.chain(accounts).chain(probe) {
+            all.push(&request.url);
+            all.extend(request.body.iter().chain(request.headers.values()));
+        }
+        if let Some(api) = &self.api {
+            all.push(&api.base_url);
+            all.extend(api.headers.values());
+        }
+        all
+    }
+}
+
+impl OAuth2 {
+    /// What is kept of a token answer; members that are not there, or no scalars, are left out.
+    pub fn kept(&self, answer: &Value) -> BTreeMap<String, String> {
+        kept(&self.keep, answer)
+    }
+}
+
+impl Request {
+    /// The body, filled in; `None` when it has none.
+    pub fn payload(&self, values: &Values<'_>) -> Result<Option<Payload>, RenderError> {
+        let Some(body) = &self.body else { return Ok(None) };
+        if is_json(body.source()) {
+            body.render_json(values).map(|json| Some(Payload::Json(json)))
+        } else {
+            body.render_form(values).map(|form| Some(Payload::Form(form)))
+        }
+    }
+}
+
+impl Identity {
+    /// Whose account it is; `None` when the answer does not say.
+    pub fn read(&self, answer: &Value) -> Option<Named> {
+        named(answer, &self.id, None, self.name.as_deref())
+    }
+
+    /// What is kept of the answer; members that are not there, or no scalars, are left out.
+    pub fn kept(&self, answer: &Value) -> BTreeMap<String, String> {
+        kept(&self.keep, answer)
+    }
+}
+
+impl Accounts {
+    /// The accounts in one answer, in its order. A member of the list without an id is left out.
+    pub fn read(&self, answer: &Value) -> Vec<Named> {
+        let prefix = self.id_prefix.as_deref();
+        let members = pointer::each(answer, &self.list).into_iter();
+        members.filter_map(|account| named(account, &self.id, prefix, self.name.as_deref())).collect()
+    }
+}
+
+/// Whether a body is JSON. Placeholders inside its strings do not keep it from being that.
+pub(super) fn is_json(body: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+fn named(value: &Value, id: &str, id_prefix: Option<&str>, name: Option<&str>) -> Option<Named> {
+    let id = pointer::one(value, id).and_then(pointer::text)?;
+    let id = id_prefix.and_then(|prefix| id.strip_prefix(prefix)).unwrap_or(&id).to_owned();
+    let name = name.and_then(|name| pointer::one(value, name)).and_then(pointer::text);
+    (!id.is_empty()).then(|| Named { name: name.unwrap_or_else(|| id.clone()), id })
+}
+
+fn kept(names: &[String], answer: &Value) -> BTreeMap<String, String> {
+    let kept = names.iter().filter_map(|name| Some((name.clone(), pointer::text(answer.get(name)?)?)));
+    kept.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn accounts(list: &str, id: &str, id_prefix: Option<&str>) -> Accounts {
+        let url = Template::parse("https://api.example/accounts").unwrap();
+        Accounts {
+            request: Request { method: Method::Get, url, body: None, headers: BTreeMap::new() },
+            list: list.to_owned(),
+            id: id.to_owned(),
+            id_prefix: id_prefix.map(str::to_owned),
+            name: Some("/name".to_owned()),
+        }
+    }
+
+    #[test]
+    fn accounts_are_read_with_number_ids_and_without_names() {
+        let answer = json!({"data": [{"id": 7, "name": "Seven"}, {"name": "none"}, {"id": "8", "name": null}]});
+        let named = |id: &str, name: &str| Named { id: id.to_owned(), name: name.to_owned() };
+        assert_eq!(accounts("/data", "/id", None).read(&answer), [named("7", "Seven"), named("8", "8")]);
+    }
+
+    #[test]
+    fn a_list_of_plain_ids_is_read_without_their_prefix() {
+        let answer = json!({"resourceNames": ["customers/1", "customers/2", "other"]});
+        let ids: Vec<String> =
+            accounts("/resourceNames", "", Some("customers/")).read(&answer).into_iter().map(|a| a.id).collect();
+        assert_eq!(ids, ["1", "2", "other"]);
+    }
+
+    #[test]
+    fn an_identity_without_an_id_is_none() {
+        let request = accounts("", "", None).request;
+        let identity = Identity { request, id: "/sub".to_owned(), name: None, keep: vec!["dc".to_owned()] };
+        assert_eq!(identity.read(&json!({"error": "no"})), None);
+        assert_eq!(identity.read(&json!({"sub": "1"})).map(|named| named.name).as_deref(), Some("1"));
+        assert_eq!(identity.kept(&json!({"dc": "us1", "more": 1}))["dc"], "us1");
+        assert!(identity.kept(&json!({"dc": {"nested": 1}})).is_empty());
+    }
+
+    #[test]
+    fn a_body_is_json_or_a_form_and_escaped_as_that() {
+        let fields = BTreeMap::from([("q".to_owned(), "a\"&b".to_owned())]);
+        let values = Values::default().fields(&fields);
+        let payload = |body: &str| {
+            let request = Request { body: Some(Template::parse_body(body).unwrap()), ..accounts("", "", None).request };
+            request.payload(&values).unwrap()
+        };
+        let json = r#"{"query": "{ me { id } } {field.q}"}"#;
+        let filled = r#"{"query": "{ me { id } } a\"&b"}"#;
+        assert!(payload(json) == Some(Payload::Json(filled.to_owned())));
+        assert!(payload("q={field.q}&x=1") == Some(Payload::Form("q=a%22%26b&x=1".to_owned())));
+    }
 }

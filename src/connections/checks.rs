@@ -1,0 +1,461 @@
+//! Finding out what works: renewals ahead of expiry, probes, and what follows from their answers.
+//!
+//! A provider is asked outside of any transaction; what it said is written only if the credential is still the one that
+//! was asked with. What a status then becomes is [`super::lifecycle`]'s.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{Detector, DisconnectionReason, Status, authorization, connection};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    credentials::Fresh,
+    due::Claim,
+    held::{Held, hold_one},
+    lifecycle::{Change, Fault, Healed},
+};
+use crate::{
+    access::Viewer,
+    catalogue::Connector,
+    error::Result,
+    provider::{Failure, Rejection},
+};
+
+/// Flagged authorizations are probed at least this often.
+const FLAGGED_AT_MOST: TimeDelta = TimeDelta::hours(6);
+/// How often to look whether a claim that somebody else holds is free.
+const TURN: Duration = Duration::from_millis(100);
+/// How often at most: longer than a claim lasts.
+const TURNS: u32 = 1_000;
+
+/// What a look at an authorization, or at one of its accounts, found.
+#[derive(Debug)]
+enum Finding {
+    Works,
+    /// Nothing is known to be wrong; when to look again, where the provider said it.
+    Unsure(Option<Duration>),
+    /// The grant, key or password is not accepted any more.
+    Broken(DisconnectionReason, Detector),
+    /// It is accepted, and may not read this.
+    Refused,
+    /// A renewal on the way found out and wrote it already.
+    Written,
+}
+
+/// One authorization as it is looked at.
+struct Look {
+    connector: Arc<Connector>,
+    row: authorization::Model,
+    viewer: Viewer,
+}
+
+impl Connections {
+    /// Renews the tokens of a claimed authorization.
+    pub async fn renew(&self, job: &'static str, claim: Claim) -> Result<()> {
+        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
+        self.renew_now(&look).await?;
+        Ok(())
+    }
+
+    /// Probes a claimed authorization.
+    pub async fn probe(&self, job: &'static str, claim: Claim) -> Result<()> {
+        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
+        if look.connector.probe.request.is_none() {
+            return Ok(());
+        }
+        let (look, finding) = self.ask(look, None).await?;
+        self.write_finding(&look, finding).await
+    }
+
+    /// Probes the account of one connection of a claimed authorization. It is refused only at a second look.
+    pub async fn probe_account(&self, job: &'static str, claim: Claim, connection: Uuid) -> Result<()> {
+        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
+        let Some(row) = self.row(connection).await? else { return Ok(()) };
+        if row.authorization_id != claim.authorization || row.account_id.is_none() {
+            return Ok(());
+        }
+        let (look, finding) = self.ask(look, row.account_id.as_deref()).await?;
+        self.write_account_finding(&look, connection, finding, row.refused_once || row.lost_access).await
+    }
+
+    /// Looks at a connection now, twice where it is refused, and writes what was found.
+    pub(super) async fn examine(&self, job: &'static str, connection: Uuid) -> Result<()> {
+        let Some(row) = self.row(connection).await? else { return Ok(()) };
+        let claim = self.wait_for_turn(row.authorization_id).await?;
+        let examined = self.examine_claimed(job, claim, &row).await;
+        self.release(claim).await?;
+        examined
+    }
+
+    async fn examine_claimed(&self, job: &'static str, claim: Claim, row: &connection::Model) -> Result<()> {
+        self.probe(job, claim).await?;
+        let Some(now) = self.row(row.id).await? else { return Ok(()) };
+        if now.refused_once && !now.lost_access {
+            self.probe(job, claim).await?;
+        }
+        let Some(connector) = self.connector_of(&row.connector) else { return Ok(()) };
+        if connector.probe.account_request.is_some() && row.account_id.is_some() {
+            self.probe_account(job, claim, row.id).await?;
+            if self.row(row.id).await?.is_some_and(|now| now.refused_once && !now.lost_access) {
+                self.probe_account(job, claim, row.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims an authorization, waiting while somebody else has it.
+    async fn wait_for_turn(&self, authorization: Uuid) -> Result<Claim> {
+        for _ in 0..TURNS {
+            if let Some(claim) = self.claim(authorization).await? {
+                return Ok(claim);
+            }
+            tokio::time::sleep(TURN).await;
+        }
+        Err(crate::error::Error::Unavailable)
+    }
+
+    async fn look(&self, job: &'static str, authorization: Uuid) -> Result<Option<Look>> {
+        let row = authorization::Entity::find_by_id(authorization).one(self.db.reader()).await?;
+        Ok(row.filter(|row| row.removed_at.is_none() && row.credential.is_some()).and_then(|row| {
+            let connector = self.connector_of(&row.connector)?;
+            Some(Look { connector, viewer: Viewer::job(job, row.workspace_id), row })
+        }))
+    }
+
+    async fn row(&self, connection: Uuid) -> Result<Option<connection::Model>> {
+        let row = connection::Entity::find_by_id(connection).one(self.db.reader()).await?;
+        Ok(row.filter(|row| row.removed_at.is_none()))
+    }
+
+    /// Asks the provider whether it works. A token that is refused is renewed first, and asked with once more.
+    async fn ask(&self, look: Look, account: Option<&str>) -> Result<(Look, Finding)> {
+        let credential = self.open(&look.row)?;
+        let first = self.provider.probe(&look.connector, &credential, account).await;
+        let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
+        if !refused || !self.provider.can_renew(&look.connector, &credential) {
+            let finding = self.finding(&look, first);
+            return Ok((look, finding));
+        }
+        match self.renew_now(&look).await? {
+            Finding::Works => {}
+            unrenewed => return Ok((look, unrenewed)),
+        }
+        let look = self.look_again(look).await?;
+        let second = self.provider.probe(&look.connector, &self.open(&look.row)?, account).await;
+        let finding = self.finding(&look, second);
+        Ok((look, finding))
+    }
+
+    /// The same, as it is now; as it was, where it has gone meanwhile: then nothing is written.
+    async fn look_again(&self, look: Look) -> Result<Look> {
+        let row = authorization::Entity::find_by_id(look.row.id).one(self.db.reader()).await?;
+        Ok(match row.filter(|row| row.credential.is_some()) {
+            Some(row) => Look { row, ..look },
+            None => look,
+        })
+    }
+
+    fn finding(&self, look: &Look, answer: Result<(), Failure>) -> Finding {
+        match answer {
+            Ok(()) => Finding::Works,
+            Err(Failure::Transient { retry_after, what }) => {
+                tracing::debug!(authorization = %look.row.id, connector = %look.connector.slug, what, "unsure");
+                Finding::Unsure(retry_after)
+            }
+            Err(Failure::OurClientRejected) => {
+                tracing::error!(connector = %look.connector.slug, "the provider refuses this server's OAuth client");
+                Finding::Unsure(None)
+            }
+            Err(Failure::Rejected(Rejection::Forbidden)) => Finding::Refused,
+            Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)) => {
+                Finding::Broken(self.why_broken(look), Detector::Probe)
+            }
+        }
+    }
+
+    fn why_broken(&self, look: &Look) -> DisconnectionReason {
+        let ended = look.row.expires_at.is_some_and(|end| end <= self.clock.now());
+        match (look.connector.is_oauth(), ended) {
+            (true, true) => DisconnectionReason::Expired,
+            (true, false) => DisconnectionReason::Revoked,
+            (false, _) => DisconnectionReason::CredentialsRejected,
+        }
+    }
+
+    /// Renews now. That it was sent is committed before it is sent; a successful answer is stored as long as the
+    /// credential has not moved, since it may hold the only valid refresh token.
+    async fn renew_now(&self, look: &Look) -> Result<Finding> {
+        let (row, now) = (&look.row, self.clock.now());
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::RenewalSentAt, Expr::value(now))
+            .filter(authorization::Column::Id.eq(row.id))
+            .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
+            .exec(self.db.writer())
+            .await?;
+        let answer = self.provider.renew(&look.connector, &self.open(row)?).await;
+        let mut change = Change::begin(self, &look.viewer).await?;
+        let Some(mut held) = self.hold_same(&change, row).await? else { return Ok(Finding::Written) };
+        let finding = match answer {
+            Ok(grant) => {
+                let fresh = Fresh::granted(grant, None);
+                change.store(&mut held, &look.connector, &fresh).await?;
+                // A flagged authorization is healed by the probe that follows, not by a token alone.
+                Finding::Works
+            }
+            Err(Failure::Rejected(_)) => {
+                let reason = self.why_broken(look);
+                self.break_down(&mut change, &mut held, look, reason, Detector::TokenRenewal).await?;
+                Finding::Written
+            }
+            Err(Failure::Transient { retry_after, .. }) => {
+                self.postpone(&change, &held, retry_after, authorization::Column::RenewAt).await?;
+                Finding::Unsure(retry_after)
+            }
+            Err(Failure::OurClientRejected) => {
+                tracing::error!(connector = %look.connector.slug, "the provider refuses this server's OAuth client");
+                self.postpone(&change, &held, None, authorization::Column::RenewAt).await?;
+                Finding::Unsure(None)
+            }
+        };
+        change.commit().await?;
+        Ok(finding)
+    }
+
+    /// The authorization, held, if it is still the one that was asked with.
+    async fn hold_same(&self, change: &Change<'_>, asked: &authorization::Model) -> Result<Option<Held>> {
+        let held = hold_one(&change.txn, asked.id).await?;
+        Ok(held.filter(|held| held.authorization.credential_version == asked.credential_version && !held.is_removed()))
+    }
+
+    async fn write_finding(&self, look: &Look, finding: Finding) -> Result<()> {
+        let mut change = Change::begin(self, &look.viewer).await?;
+        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        match finding {
+            Finding::Written => return Ok(()),
+            Finding::Works => {
+                if held.authorization.status == Status::Disconnected {
+                    change.heal(&mut held, Healed::ByItself).await?;
+                }
+                self.regain_single(&mut change, &mut held, look).await?;
+                self.note_works(&change, &held, &look.connector).await?;
+            }
+            Finding::Unsure(retry_after) => {
+                self.postpone(&change, &held, retry_after, authorization::Column::ProbeAt).await?;
+            }
+            Finding::Broken(reason, detector) => {
+                self.break_down(&mut change, &mut held, look, reason, detector).await?;
+            }
+            Finding::Refused => self.refuse(&mut change, &mut held, look).await?,
+        }
+        change.commit().await
+    }
+
+    /// Where the authorization's own probe speaks for its only connection, that one works again with it.
+    async fn regain_single(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
+        if look.connector.probe.account_request.is_some() {
+            return Ok(());
+        }
+        let lost: Vec<Uuid> =
+            held.members.iter().filter(|member| member.row.lost_access).map(|member| member.row.id).collect();
+        change.regain(held, &lost, Healed::ByItself).await
+    }
+
+    async fn note_works(&self, change: &Change<'_>, held: &Held, connector: &Connector) -> Result<()> {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::Failures, Expr::value(0))
+            .col_expr(authorization::Column::ProbeAt, Expr::value(self.probe_at(connector, change.now)))
+            .filter(authorization::Column::Id.eq(held.id()))
+            .exec(&change.txn)
+            .await?;
+        connection::Entity::update_many()
+            .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
+            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::RemovedAt.is_null())
+            .filter(connection::Column::LostAccess.eq(false))
+            .exec(&change.txn)
+            .await?;
+        Ok(())
+    }
+
+    /// Looks again later: after what the provider asked for, or from one job tick, doubling up to the probe interval.
+    async fn postpone(
+        &self,
+        change: &Change<'_>,
+        held: &Held,
+        retry_after: Option<Duration>,
+        column: authorization::Column,
+    ) -> Result<()> {
+        let row = &held.authorization;
+        let doubled =
+            self.settings.job_tick.saturating_mul(2_u32.saturating_pow(row.failures.clamp(0, 30).unsigned_abs()));
+        let pause = retry_after.unwrap_or_else(|| doubled.min(self.settings.probe_interval));
+        let pause = TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
+        let at =
+            if row.status == Status::Disconnected { self.flagged_until(row, change.now) } else { change.now + pause };
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::Failures, Expr::value(row.failures.saturating_add(1)))
+            .col_expr(column, Expr::value(at))
+            .filter(authorization::Column::Id.eq(row.id))
+            .exec(&change.txn)
+            .await?;
+        Ok(())
+    }
+
+    /// When a flagged authorization is looked at again: from twice the interval, doubling up to six hours.
+    fn flagged_until(&self, row: &authorization::Model, now: DateTime<Utc>) -> DateTime<Utc> {
+        let doublings = row.failures.clamp(0, 20).unsigned_abs() + 1;
+        let pause = self.settings.probe_interval.saturating_mul(2_u32.saturating_pow(doublings));
+        now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST).min(FLAGGED_AT_MOST)
+    }
+
+    async fn break_down(
+        &self,
+        change: &mut Change<'_>,
+        held: &mut Held,
+        look: &Look,
+        reason: DisconnectionReason,
+        detector: Detector,
+    ) -> Result<()> {
+        let failures =
+            if held.authorization.status == Status::Disconnected { held.authorization.failures + 1 } else { 0 };
+        held.authorization.failures = failures;
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::Failures, Expr::value(failures))
+            .col_expr(authorization::Column::RenewAt, Expr::value(None::<DateTime<Utc>>))
+            .col_expr(authorization::Column::RenewalSentAt, Expr::value(None::<DateTime<Utc>>))
+            .col_expr(
+                authorization::Column::ProbeAt,
+                Expr::value(
+                    look.connector.probe.request.as_ref().map(|_| self.flagged_until(&held.authorization, change.now)),
+                ),
+            )
+            .filter(authorization::Column::Id.eq(held.id()))
+            .exec(&change.txn)
+            .await?;
+        self.note_seen(change, held).await?;
+        let message = message(reason, &look.connector.name);
+        change.disconnect(held, Fault { reason, detector, message }).await
+    }
+
+    async fn note_seen(&self, change: &Change<'_>, held: &mut Held) -> Result<()> {
+        connection::Entity::update_many()
+            .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::RemovedAt.is_null())
+            .exec(&change.txn)
+            .await?;
+        held.members.iter_mut().for_each(|member| member.row.last_checked_at = Some(change.now));
+        Ok(())
+    }
+
+    /// The authorization's own probe is denied: that concerns its only connection, or, where it has several, all.
+    async fn refuse(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
+        match held.members.as_slice() {
+            [only] => {
+                let (id, again) = (only.row.id, only.row.refused_once || only.row.lost_access);
+                self.refuse_account(change, held, look, id, again).await?;
+                self.postpone(change, held, None, authorization::Column::ProbeAt).await
+            }
+            _ if held.authorization.failures == 0 => {
+                self.postpone(change, held, None, authorization::Column::ProbeAt).await
+            }
+            _ => self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await,
+        }
+    }
+
+    async fn write_account_finding(&self, look: &Look, connection: Uuid, finding: Finding, again: bool) -> Result<()> {
+        let mut change = Change::begin(self, &look.viewer).await?;
+        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        match finding {
+            Finding::Written => return Ok(()),
+            Finding::Broken(reason, detector) => {
+                self.break_down(&mut change, &mut held, look, reason, detector).await?;
+            }
+            Finding::Works => {
+                change.regain(&mut held, &[connection], Healed::ByItself).await?;
+                let account = held.member(connection).and_then(|member| member.row.account_id.clone());
+                let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
+                self.note_account(&change, connection, false, next).await?;
+            }
+            Finding::Unsure(retry_after) => {
+                let pause = TimeDelta::from_std(retry_after.unwrap_or(self.settings.probe_interval)).ok();
+                let next = change.now + pause.unwrap_or(FLAGGED_AT_MOST);
+                self.note_account(&change, connection, again, Some(next)).await?;
+            }
+            Finding::Refused => self.refuse_account(&mut change, &mut held, look, connection, again).await?,
+        }
+        change.commit().await
+    }
+
+    async fn refuse_account(
+        &self,
+        change: &mut Change<'_>,
+        held: &mut Held,
+        look: &Look,
+        connection: Uuid,
+        again: bool,
+    ) -> Result<()> {
+        if again {
+            let reason = DisconnectionReason::AccessLost;
+            let message = message(reason, &look.connector.name);
+            change.lose_access(held, connection, Fault { reason, detector: Detector::Probe, message }).await?;
+        }
+        let own_probe = look.connector.probe.account_request.is_some();
+        let pause = if again { self.settings.probe_interval.saturating_mul(2) } else { self.settings.job_tick };
+        let next = own_probe.then(|| change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST));
+        self.note_account(change, connection, true, next).await
+    }
+
+    async fn note_account(
+        &self,
+        change: &Change<'_>,
+        connection: Uuid,
+        refused_once: bool,
+        next: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        connection::Entity::update_many()
+            .col_expr(connection::Column::RefusedOnce, Expr::value(refused_once))
+            .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
+            .col_expr(connection::Column::ProbeAt, Expr::value(next))
+            .filter(connection::Column::Id.eq(connection))
+            .exec(&change.txn)
+            .await?;
+        Ok(())
+    }
+
+    /// Marks an authorization whose end is near.
+    pub async fn expire_soon(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        let Some(look) = self.look(job, authorization).await? else { return Ok(()) };
+        let mut change = Change::begin(self, &look.viewer).await?;
+        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        change.expire_soon(&mut held).await?;
+        change.commit().await
+    }
+}
+
+/// For people: what happened and what to do.
+fn message(reason: DisconnectionReason, connector: &str) -> String {
+    match reason {
+        DisconnectionReason::Revoked => {
+            format!(
+                "{connector} no longer accepts this authorization: it was revoked, or a password was changed. Reconnect to sign in again."
+            )
+        }
+        DisconnectionReason::Expired => {
+            format!("The authorization at {connector} has reached its end. Reconnect to sign in again.")
+        }
+        DisconnectionReason::CredentialsRejected => {
+            format!("{connector} no longer accepts the key or password. Reconnect with the new one.")
+        }
+        DisconnectionReason::AccessLost => {
+            format!(
+                "{connector} no longer lets this sign-in read the account. Ask for access again, or reconnect as someone who has it."
+            )
+        }
+        DisconnectionReason::Reported => format!("A reader of {connector} reported that it was refused."),
+    }
+}

@@ -1,0 +1,185 @@
+//! What opens a provider: sealed before it is stored, and stored with all that follows from it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{Status, authorization};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    held::Held,
+    lifecycle::{Change, standing},
+};
+use crate::{
+    catalogue::Connector,
+    clock::jittered,
+    error::{Error, Result},
+    provider::{Account, Credential, Grant},
+    vault::Place,
+};
+
+/// However long a token lives, it is renewed about daily, so that no grant dies of disuse.
+const AT_LEAST: TimeDelta = TimeDelta::days(1);
+
+/// What a sign-in, or typed credentials, brought: known whose it is, not stored yet.
+pub(super) struct Fresh {
+    pub(super) credential: Credential,
+    /// Whose account it is; none for a connector that cannot say.
+    pub(super) account: Option<Account>,
+    pub(super) scopes: Vec<String>,
+    pub(super) missing_scopes: Vec<String>,
+    /// When the grant itself ends and nothing renews it.
+    pub(super) ends_at: Option<DateTime<Utc>>,
+}
+
+impl Fresh {
+    /// Of a sign-in at the provider.
+    pub(super) fn granted(grant: Grant, account: Option<Account>) -> Self {
+        Self {
+            credential: grant.credential,
+            account,
+            scopes: grant.scopes,
+            missing_scopes: grant.missing_optional,
+            ends_at: grant.ends_at,
+        }
+    }
+
+    /// Of typed credentials.
+    pub(super) fn typed(credential: Credential, account: Option<Account>) -> Self {
+        Self { credential, account, scopes: Vec::new(), missing_scopes: Vec::new(), ends_at: None }
+    }
+}
+
+/// Where an authorization's credential is sealed.
+pub(super) fn place(authorization: Uuid) -> Place {
+    Place { table: "authorization", column: "credential", row: authorization }
+}
+
+impl Connections {
+    /// The credential of an authorization.
+    pub(super) fn open(&self, row: &authorization::Model) -> Result<Credential> {
+        self.open_sealed(row.id, row.credential.as_deref().unwrap_or_default())
+    }
+
+    /// A credential that was sealed for `authorization`.
+    pub(super) fn open_sealed(&self, authorization: Uuid, sealed: &[u8]) -> Result<Credential> {
+        let secret =
+            self.vault.open(place(authorization), sealed).map_err(|error| Error::internal(error.to_string()))?;
+        serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))
+    }
+
+    fn seal(&self, authorization: Uuid, credential: &Credential) -> Result<Vec<u8>> {
+        let secret = serde_json::to_vec(credential).map(zeroize::Zeroizing::new);
+        let secret = secret.map_err(|_| Error::internal("a credential that cannot be written"))?;
+        Ok(self.vault.seal(place(authorization), &secret))
+    }
+
+    /// When the credential is to be renewed; none when nothing can.
+    fn renew_at(&self, connector: &Connector, credential: &Credential, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.provider.can_renew(connector, credential) {
+            return None;
+        }
+        let ends = credential.oauth.as_ref().and_then(|tokens| tokens.access_expires_at);
+        // At four fifths of its life, give or take a tenth: ahead of its end, and not all at once.
+        let ahead = ends.map_or(AT_LEAST, |end| ((end - now) * 4 / 5).clamp(TimeDelta::zero(), AT_LEAST));
+        Some(now + jittered(ahead, &*self.entropy))
+    }
+
+    /// When the authorization is to be probed; none where its connector has no probe.
+    pub(super) fn probe_at(&self, connector: &Connector, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        connector.probe.request.as_ref()?;
+        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(AT_LEAST);
+        Some(now + jittered(interval, &*self.entropy))
+    }
+
+    /// When a connection's own account is to be probed; none where it has none, or its connector cannot tell.
+    pub(super) fn account_probe_at(
+        &self,
+        connector: &Connector,
+        account: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        connector.probe.account_request.as_ref().and(account)?;
+        let interval = TimeDelta::from_std(connector.probe.account_interval).unwrap_or(AT_LEAST);
+        Some(now + jittered(interval, &*self.entropy))
+    }
+}
+
+impl Change<'_> {
+    /// A new authorization that works, without connections yet.
+    pub(super) async fn authorize(&self, connector: &Connector, fresh: &Fresh, by: Option<Uuid>) -> Result<Held> {
+        let mut row = authorization::Model {
+            id: self.new_id(),
+            workspace_id: self.workspace,
+            connector: connector.slug.clone(),
+            method: super::method(connector),
+            status: Status::Connected,
+            account_id: None,
+            account_name: None,
+            scopes: serde_json::Value::Null,
+            missing_scopes: serde_json::Value::Null,
+            credential: None,
+            credential_version: 0,
+            expires_at: None,
+            access_expires_at: None,
+            last_refreshed_at: None,
+            renew_at: None,
+            renewal_sent_at: None,
+            probe_at: None,
+            claimed_by: None,
+            claimed_until: None,
+            failures: 0,
+            created_by: by,
+            created_at: self.now,
+            removed_at: None,
+        };
+        self.fill(&mut row, connector, fresh)?;
+        row.status = standing(row.expires_at, self.now);
+        let row = authorization::ActiveModel::from(row).insert(&self.txn).await?;
+        Ok(Held { authorization: row, members: Vec::new(), disconnection: None })
+    }
+
+    /// Stores what is fresh in an authorization that is held. Its status is another matter: [`Change::heal`].
+    pub(super) async fn store(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
+        self.fill(&mut held.authorization, connector, fresh)?;
+        let mut row = authorization::ActiveModel::from(held.authorization.clone()).reset_all();
+        // Only the lifecycle writes a status.
+        row.status = sea_orm::ActiveValue::NotSet;
+        row.id = Set(held.authorization.id);
+        row.update(&self.txn).await?;
+        Ok(())
+    }
+
+    fn fill(&self, row: &mut authorization::Model, connector: &Connector, fresh: &Fresh) -> Result<()> {
+        let connections = self.connections;
+        row.credential = Some(connections.seal(row.id, &fresh.credential)?);
+        row.credential_version += 1;
+        if let Some(account) = &fresh.account {
+            row.account_id = Some(account.id.clone());
+            row.account_name = Some(account.name.clone());
+        }
+        row.scopes = serde_json::json!(fresh.scopes);
+        row.missing_scopes = serde_json::json!(fresh.missing_scopes);
+        row.expires_at = fresh.ends_at;
+        row.access_expires_at = fresh.credential.oauth.as_ref().and_then(|tokens| tokens.access_expires_at);
+        row.last_refreshed_at = Some(self.now);
+        row.renew_at = connections.renew_at(connector, &fresh.credential, self.now);
+        row.renewal_sent_at = None;
+        row.probe_at = connections.probe_at(connector, self.now);
+        row.failures = 0;
+        Ok(())
+    }
+}
+
+/// A hash of the fields that are not secret, for connectors that cannot say whose account it is; none where every
+/// field is secret.
+pub(super) fn key_of_fields(connector: &Connector, fields: &BTreeMap<String, String>) -> Option<String> {
+    let open: Vec<_> =
+        fields.iter().filter(|(name, _)| connector.field(name).is_some_and(|field| !field.secret)).collect();
+    let bytes = serde_json::to_vec(&open).ok().filter(|_| !open.is_empty())?;
+    let hash: String = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("fields:{hash}"))
+}

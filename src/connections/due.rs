@@ -1,0 +1,122 @@
+//! Which authorizations and accounts are due, and who looks at them: one at a time, over all nodes.
+//!
+//! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
+//! a claim that was lost costs a call and never a truth.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{authorization, connection};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use uuid::Uuid;
+
+use super::Connections;
+use crate::{error::Result, ids};
+
+/// How long a claim lasts: longer than two calls to a provider with all their limits.
+const CLAIMED: TimeDelta = TimeDelta::seconds(90);
+
+/// The right to work on an authorization, until it is released or its time is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    pub authorization: Uuid,
+    run: Uuid,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Tokens to renew.
+    Renewal,
+    /// Authorizations to probe.
+    Probe,
+}
+
+impl Connections {
+    /// Up to `limit` authorizations that are due, the longest overdue first.
+    pub async fn due(&self, what: Due, limit: u64) -> Result<Vec<Uuid>> {
+        let column = match what {
+            Due::Renewal => authorization::Column::RenewAt,
+            Due::Probe => authorization::Column::ProbeAt,
+        };
+        let ids = authorization::Entity::find()
+            .select_only()
+            .column(authorization::Column::Id)
+            .filter(authorization::Column::RemovedAt.is_null())
+            .filter(column.lte(self.clock.now()))
+            .filter(unclaimed(self.db.time(self.clock.now()).await?))
+            .order_by_asc(column)
+            .limit(limit)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(ids)
+    }
+
+    /// Up to `limit` connections whose own account is due to be probed.
+    pub async fn due_accounts(&self, limit: u64) -> Result<Vec<Uuid>> {
+        let its_authorization = connection::Entity::belongs_to(authorization::Entity)
+            .from(connection::Column::AuthorizationId)
+            .to(authorization::Column::Id)
+            .into();
+        let ids = connection::Entity::find()
+            .select_only()
+            .column(connection::Column::Id)
+            .join(JoinType::InnerJoin, its_authorization)
+            .filter(connection::Column::RemovedAt.is_null())
+            .filter(connection::Column::ProbeAt.lte(self.clock.now()))
+            .filter(authorization::Column::Status.ne(entity::Status::Disconnected))
+            .filter(unclaimed(self.db.time(self.clock.now()).await?))
+            .order_by_asc(connection::Column::ProbeAt)
+            .limit(limit)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(ids)
+    }
+
+    /// Authorizations that work, and will end within seven days.
+    pub async fn due_to_expire(&self, limit: u64) -> Result<Vec<Uuid>> {
+        let ids = authorization::Entity::find()
+            .select_only()
+            .column(authorization::Column::Id)
+            .filter(authorization::Column::RemovedAt.is_null())
+            .filter(authorization::Column::Status.eq(entity::Status::Connected))
+            .filter(authorization::Column::ExpiresAt.lte(self.clock.now() + super::lifecycle::AHEAD))
+            .limit(limit)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(ids)
+    }
+
+    /// Claims an authorization; none when somebody else has it.
+    pub async fn claim(&self, authorization: Uuid) -> Result<Option<Claim>> {
+        let run = ids::new(self.clock.now(), &*self.entropy);
+        let now = self.db.time(self.clock.now()).await?;
+        let claimed = authorization::Entity::update_many()
+            .col_expr(authorization::Column::ClaimedBy, Expr::value(run))
+            .col_expr(authorization::Column::ClaimedUntil, Expr::value(now + CLAIMED))
+            .filter(authorization::Column::Id.eq(authorization))
+            .filter(unclaimed(now))
+            .exec(self.db.writer())
+            .await?;
+        Ok((claimed.rows_affected == 1).then_some(Claim { authorization, run }))
+    }
+
+    /// Gives a claim back.
+    pub async fn release(&self, claim: Claim) -> Result<()> {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
+            .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .filter(authorization::Column::Id.eq(claim.authorization))
+            .filter(authorization::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+}
+
+fn unclaimed(now: DateTime<Utc>) -> Condition {
+    Condition::any()
+        .add(authorization::Column::ClaimedUntil.is_null())
+        .add(authorization::Column::ClaimedUntil.lte(now))
+}

@@ -1,0 +1,144 @@
+//! Authorizations held for a change: locked, with their connections and open disconnections.
+//!
+//! Every transaction that changes a status, or which connections an authorization has, holds it first (several: in the
+//! order of their ids), so that no two of them interleave.
+
+use std::collections::HashMap;
+
+use entity::{DisconnectionReason, authorization, connection, connection_share, disconnection};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use crate::{
+    access::{Action, Viewer},
+    error::Result,
+    journal::Fact,
+    notifications::Covered,
+};
+
+/// An authorization, locked until the transaction ends.
+pub(super) struct Held {
+    pub(super) authorization: authorization::Model,
+    /// Its connections that are not removed, by id.
+    pub(super) members: Vec<Member>,
+    /// The open disconnection of it as a whole.
+    pub(super) disconnection: Option<disconnection::Model>,
+}
+
+/// A connection of a held authorization.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) row: connection::Model,
+    pub(super) shares: Vec<Uuid>,
+    /// The open disconnection of its own.
+    pub(super) own: Option<disconnection::Model>,
+}
+
+impl Held {
+    pub(super) fn id(&self) -> Uuid {
+        self.authorization.id
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.authorization.removed_at.is_some()
+    }
+
+    pub(super) fn member(&self, connection: Uuid) -> Option<&Member> {
+        self.members.iter().find(|member| member.row.id == connection)
+    }
+
+    /// Why its connections do not work, as a whole.
+    pub(super) fn reason(&self) -> Option<DisconnectionReason> {
+        self.disconnection.as_ref().map(|open| open.reason)
+    }
+
+    /// What the journal keeps of `member` as it is now.
+    pub(super) fn fact(&self, member: &Member) -> Fact {
+        Fact {
+            name: member.row.name.clone(),
+            connector: member.row.connector.clone(),
+            authorization: self.id(),
+            client: member.row.client_id,
+            owner: member.row.created_by,
+            shares: member.shares.clone(),
+            status: member.row.status,
+            status_changed_at: member.row.status_changed_at.timestamp_micros(),
+            reason: self.reason().or(member.own.as_ref().map(|own| own.reason)),
+        }
+    }
+
+    /// What the journal keeps of every member as it is now.
+    pub(super) fn facts(&self) -> HashMap<Uuid, Fact> {
+        self.members.iter().map(|member| (member.row.id, self.fact(member))).collect()
+    }
+}
+
+impl Member {
+    pub(super) fn covered(&self) -> Covered {
+        Covered { client: self.row.client_id, owner: self.row.created_by, shares: self.shares.clone() }
+    }
+
+    pub(super) fn may(&self, viewer: &Viewer, action: Action) -> bool {
+        viewer.may_on(action, self.row.created_by, self.row.client_id, &self.shares)
+    }
+}
+
+/// Locks the authorizations `ids`, in the order of their ids, and loads what belongs to them.
+pub(super) async fn hold(txn: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Held>> {
+    let rows = authorization::Entity::find()
+        .filter(authorization::Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(authorization::Column::Id)
+        .lock_exclusive()
+        .all(txn)
+        .await?;
+    let mut held = Vec::with_capacity(rows.len());
+    for authorization in rows {
+        held.push(load(txn, authorization).await?);
+    }
+    Ok(held)
+}
+
+/// Locks one authorization.
+pub(super) async fn hold_one(txn: &DatabaseTransaction, id: Uuid) -> Result<Option<Held>> {
+    Ok(hold(txn, &[id]).await?.pop())
+}
+
+async fn load(txn: &DatabaseTransaction, authorization: authorization::Model) -> Result<Held> {
+    let rows = connection::Entity::find()
+        .filter(connection::Column::AuthorizationId.eq(authorization.id))
+        .filter(connection::Column::RemovedAt.is_null())
+        .order_by_asc(connection::Column::Id)
+        .all(txn)
+        .await?;
+    let mut shares = shares(txn, authorization.id).await?;
+    let open = disconnection::Entity::find()
+        .filter(disconnection::Column::AuthorizationId.eq(authorization.id))
+        .filter(disconnection::Column::EndedAt.is_null())
+        .all(txn)
+        .await?;
+    let (own, whole): (Vec<_>, Vec<_>) = open.into_iter().partition(|one| one.connection_id.is_some());
+    let mut own: HashMap<_, _> = own.into_iter().map(|one| (one.connection_id, one)).collect();
+    let members = rows.into_iter().map(|row| Member {
+        shares: shares.remove(&row.id).unwrap_or_default(),
+        own: own.remove(&Some(row.id)),
+        row,
+    });
+    Ok(Held { members: members.collect(), authorization, disconnection: whole.into_iter().next() })
+}
+
+async fn shares(txn: &DatabaseTransaction, authorization: Uuid) -> Result<HashMap<Uuid, Vec<Uuid>>> {
+    let members = connection::Entity::find().filter(connection::Column::AuthorizationId.eq(authorization));
+    let rows = connection_share::Entity::find()
+        .filter(
+            connection_share::Column::ConnectionId
+                .in_subquery(super::visibility::column(members, connection::Column::Id)),
+        )
+        .order_by_asc(connection_share::Column::UserId)
+        .all(txn)
+        .await?;
+    let mut shares: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+    for row in rows {
+        shares.entry(row.connection_id).or_default().push(row.user_id);
+    }
+    Ok(shares)
+}

@@ -1,0 +1,150 @@
+//! Connections: plug a data source in, keep it plugged in, unplug it.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `lifecycle.rs` | every write of a status, with all that goes with it |
+//! | `held.rs` | locking an authorization with its connections |
+//! | `credentials.rs` | sealing and storing what opens a provider |
+//! | `checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
+//! | `attempts.rs`, `callback.rs`, `settle.rs` | the browser's round trip, and what comes of it |
+//! | `connect.rs`, `reconnect.rs`, `remove.rs`, `update.rs` | what people ask for |
+//! | `visibility.rs`, `list.rs`, `authorizations.rs`, `disconnections.rs`, `counts.rs` | what people see |
+//! | `changes.rs` | what subscribers hear |
+//!
+//! What an answer of a provider means is [`crate::provider`]'s to say; who is told, [`crate::notifications`]'s.
+
+mod checks;
+mod credentials;
+mod due;
+mod held;
+mod lifecycle;
+mod ownership;
+mod visibility;
+
+use std::{sync::Arc, time::Duration};
+
+use entity::connector;
+use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
+use url::Url;
+
+use crate::{
+    catalogue::{Auth, Catalogue, Connector, DataMode},
+    clock::{SharedClock, SharedEntropy},
+    db::Db,
+    error::{Error, Result},
+    journal::Journal,
+    provider::Provider,
+    vault::Vault,
+};
+
+/// The connections of a server; cheap to clone.
+#[derive(Clone)]
+pub struct Connections {
+    db: Db,
+    journal: Journal,
+    catalogue: Catalogue,
+    provider: Provider,
+    vault: Vault,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    settings: Arc<Settings>,
+    /// Every connector that was ever known here.
+    known: Arc<Vec<connector::Model>>,
+}
+
+/// What of the configuration concerns connections.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where browsers reach this server.
+    pub public_url: Url,
+    /// Origins that a `returnUrl` may have.
+    pub allowed_origins: Vec<url::Origin>,
+    pub probe_interval: Duration,
+    pub job_tick: Duration,
+}
+
+/// The parts that [`Connections`] is made of.
+pub struct Parts {
+    pub db: Db,
+    pub journal: Journal,
+    pub catalogue: Catalogue,
+    pub provider: Provider,
+    pub vault: Vault,
+    pub clock: SharedClock,
+    pub entropy: SharedEntropy,
+    pub settings: Settings,
+}
+
+impl Connections {
+    /// Puts the parts together, and remembers the catalogue for the day that one of its files is gone.
+    pub async fn new(parts: Parts) -> Result<Self> {
+        let known = remember(&parts.db, &parts.catalogue).await?;
+        let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings } = parts;
+        let (settings, known) = (Arc::new(settings), Arc::new(known));
+        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, known })
+    }
+
+    /// The connector `slug`; the input `field` is to blame where there is none.
+    fn connector(&self, slug: &str, field: &str) -> Result<Arc<Connector>> {
+        self.catalogue.get(slug).cloned().ok_or_else(|| Error::not_found(field))
+    }
+
+    /// The connector of something that exists: its file may be gone.
+    fn connector_of(&self, slug: &str) -> Option<Arc<Connector>> {
+        self.catalogue.get(slug).cloned()
+    }
+
+    /// What people call the connector.
+    fn connector_name(&self, slug: &str) -> String {
+        let remembered = || self.known.iter().find(|row| row.slug == slug).map(|row| row.name.clone());
+        self.catalogue
+            .get(slug)
+            .map(|connector| connector.name.clone())
+            .or_else(remembered)
+            .unwrap_or_else(|| slug.to_owned())
+    }
+
+    /// Connectors that were known once and have no file now.
+    pub fn forgotten_connectors(&self) -> impl Iterator<Item = &connector::Model> {
+        self.known.iter().filter(|row| self.catalogue.get(&row.slug).is_none())
+    }
+
+    /// Whether this server can sign people in at the connector's provider.
+    pub fn is_configured(&self, connector: &Connector) -> bool {
+        self.provider.is_configured(connector)
+    }
+}
+
+/// How a connector signs in, as the tables keep it.
+fn method(connector: &Connector) -> entity::AuthMethod {
+    match connector.auth {
+        Auth::OAuth2(_) => entity::AuthMethod::OAuth2,
+        Auth::ApiKey { .. } => entity::AuthMethod::ApiKey,
+        Auth::Basic => entity::AuthMethod::Basic,
+        Auth::Fields { .. } => entity::AuthMethod::Fields,
+    }
+}
+
+/// Writes what the catalogue says now beside what it said before, and reads both.
+async fn remember(db: &Db, catalogue: &Catalogue) -> Result<Vec<connector::Model>> {
+    let rows: Vec<_> = catalogue
+        .all()
+        .map(|connector| connector::ActiveModel {
+            id: Set(connector.id),
+            slug: Set(connector.slug.clone()),
+            name: Set(connector.name.clone()),
+            category: Set(connector.category.clone()),
+            method: Set(method(connector)),
+            mode: Set(match connector.mode {
+                DataMode::Warehouse => entity::DataMode::Warehouse,
+                DataMode::DirectQuery => entity::DataMode::DirectQuery,
+            }),
+        })
+        .collect();
+    if !rows.is_empty() {
+        use connector::Column::{Category, Id, Method, Mode, Name};
+        let newest = OnConflict::column(Id).update_columns([Name, Category, Method, Mode]).to_owned();
+        connector::Entity::insert_many(rows).on_conflict(newest).exec_without_returning(db.writer()).await?;
+    }
+    Ok(connector::Entity::find().all(db.reader()).await?)
+}

@@ -1,0 +1,186 @@
+//! What is asked of a provider's API with a credential: whose account it is, which accounts there are, whether it still
+//! works.
+//!
+//! Which requests these are is in the connector's file; what their answers mean is in `classify.rs`.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::{
+    Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use url::Url;
+
+use crate::catalogue::{self, Auth, Connector, Named, Payload, Placement, Request, Template, Values};
+
+use super::{
+    Provider, classify,
+    classify::{Failure, Rejection},
+    credential::{Account, Credential},
+    outbound::{Call, Redirects},
+};
+
+impl Provider {
+    /// Whose account the credential opens; `None` where the connector's file has no `[identity]`. What the file wants kept
+    /// of the answer goes into `credential.identity`.
+    pub async fn identify(
+        &self,
+        connector: &Connector,
+        credential: &mut Credential,
+    ) -> Result<Option<Account>, Failure> {
+        let Some(identity) = &connector.identity else { return Ok(None) };
+        let answer = self.ask(connector, credential, &identity.request, None).await?;
+        let account = identity.read(&answer).and_then(account);
+        let account = account.ok_or_else(|| Failure::transient("the provider does not say whose account it is"))?;
+        credential.identity.extend(identity.kept(&answer));
+        Ok(Some(account))
+    }
+
+    /// The accounts under an authorization, in the provider's order; none where the connector has no `[accounts]`. One
+    /// request: a provider that pages is read as far as its first page.
+    pub async fn accounts(&self, connector: &Connector, credential: &Credential) -> Result<Vec<Account>, Failure> {
+        let Some(accounts) = &connector.accounts else { return Ok(Vec::new()) };
+        let answer = self.ask(connector, credential, &accounts.request, None).await?;
+        Ok(accounts.read(&answer).into_iter().filter_map(account).collect())
+    }
+
+    /// Whether the credential still works: for that account where the connector can ask about one, else at all.
+    ///
+    /// # Errors
+    /// [`Rejection::Unauthorized`]: not with this credential. [`Rejection::Forbidden`]: not for this account.
+    pub async fn probe(
+        &self,
+        connector: &Connector,
+        credential: &Credential,
+        account: Option<&str>,
+    ) -> Result<(), Failure> {
+        let of_account = account.and(connector.probe.account_request.as_ref());
+        let identity = connector.identity.as_ref().map(|identity| &identity.request);
+        let request = of_account.or(connector.probe.request.as_ref()).or(identity);
+        let request = request.ok_or_else(|| Failure::transient("this connector has nothing to ask"))?;
+        self.ask(connector, credential, request, account).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        connector: &Connector,
+        credential: &Credential,
+        request: &Request,
+        account: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let values = self.values_of(connector, credential).account(account);
+        let mut call = call(request, &values)?;
+        sign(&mut call, connector, credential)?;
+        add_api_headers(&mut call, connector, &values)?;
+        add_headers(&mut call.headers, &request.headers, &values)?;
+        let answer = self.outbound.send(call).await?;
+        classify::api_answer(&answer, self.clock.now())
+    }
+}
+
+/// The request itself, without anything that says who asks.
+fn call(request: &Request, values: &Values<'_>) -> Result<Call, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let mut body = Vec::new();
+    if let Some(payload) = request.payload(values)? {
+        let (kind, text) = match payload {
+            Payload::Json(text) => ("application/json", text),
+            Payload::Form(text) => ("application/x-www-form-urlencoded", text),
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        body = text.into_bytes();
+    }
+    let method = match request.method {
+        catalogue::Method::Get => Method::GET,
+        catalogue::Method::Post => Method::POST,
+    };
+    Ok(Call { method, url: request.url.render_url(values)?, headers, body, redirects: Redirects::Follow })
+}
+
+/// Puts the credential where the connector's file says.
+fn sign(call: &mut Call, connector: &Connector, credential: &Credential) -> Result<(), Failure> {
+    let field = |name: &str| credential.fields.get(name).map(String::as_str).ok_or_else(nothing_to_show);
+    match &connector.auth {
+        Auth::OAuth2(oauth) => {
+            let tokens = credential.oauth.as_ref().ok_or_else(nothing_to_show)?;
+            place(call, &oauth.placement, tokens.access_token.expose_secret())
+        }
+        Auth::ApiKey { placement } => place(call, placement, field("api_key")?),
+        Auth::Basic => {
+            call.headers.insert(AUTHORIZATION, basic(field("username")?, field("password")?));
+            Ok(())
+        }
+        // They stand in the request's own URL and headers.
+        Auth::Fields { .. } => Ok(()),
+    }
+}
+
+fn place(call: &mut Call, placement: &Placement, key: &str) -> Result<(), Failure> {
+    match placement {
+        Placement::Bearer => add_secret(&mut call.headers, AUTHORIZATION, &format!("Bearer {key}")),
+        Placement::Header { name, value } => {
+            add_secret(&mut call.headers, header_name(name)?, &value.replace("{key}", key))
+        }
+        Placement::Query { name } => {
+            call.url.query_pairs_mut().append_pair(name, key);
+            Ok(())
+        }
+    }
+}
+
+/// The headers of `[api]` go to the API's own origin and nowhere else.
+fn add_api_headers(call: &mut Call, connector: &Connector, values: &Values<'_>) -> Result<(), Failure> {
+    let Some(api) = &connector.api else { return Ok(()) };
+    // The API may live at an address that only the identity answer tells.
+    let own = |url: &Url| api.base_url.render_url(values).is_ok_and(|base| base.origin() == url.origin());
+    if own(&call.url) { add_headers(&mut call.headers, &api.headers, values) } else { Ok(()) }
+}
+
+/// Headers whose placeholders all have values; one that lacks a value is left out.
+fn add_headers(
+    headers: &mut HeaderMap,
+    templates: &BTreeMap<String, Template>,
+    values: &Values<'_>,
+) -> Result<(), Failure> {
+    for (name, template) in templates.iter().filter(|(_, template)| template.is_filled_by(values)) {
+        add_secret(headers, header_name(name)?, &template.render_header(values)?)?;
+    }
+    Ok(())
+}
+
+/// Any header may hold a secret, so none is shown by whatever logs requests.
+fn add_secret(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
+    // A key that does not fit into a header is nobody's key.
+    let mut value = HeaderValue::from_str(value).map_err(|_| Failure::Rejected(Rejection::Unauthorized))?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Failure> {
+    name.parse()
+        .map_err(|_| Failure::transient("a request of this connector cannot be made: no header has such a name"))
+}
+
+/// `Authorization: Basic …` (RFC 7617).
+pub(super) fn basic(username: &str, password: &str) -> HeaderValue {
+    let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    // Base64 fits into a header.
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).unwrap_or(HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
+}
+
+fn nothing_to_show() -> Failure {
+    Failure::transient("the authorization holds no credential of this connector's kind")
+}
+
+/// An account that can be kept: providers' ids are short, their names are cut.
+fn account(named: Named) -> Option<Account> {
+    let name = named.name.chars().take(Account::LONGEST).collect();
+    (named.id.chars().count() <= Account::LONGEST).then_some(Account { id: named.id, name })
+}
