@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a domain operation did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Error {
     /// Nobody is signed in, or no longer.
     Unauthenticated,
@@ -68,7 +68,7 @@ impl From<DbErr> for Error {
 }
 
 /// An error for the log, never for a client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InternalError(pub String);
 
 /// An error that the sender of a mutation can mend.

@@ -172,7 +172,7 @@ where
         select = select.order_by(column.clone(), turned(direction, window.backward));
     }
     let rows = select.limit(window.limit + 1).all(db).await?;
-    Ok(cut(rows, &window, &order, key))
+    Ok(cut(rows, &window, |row| key.seal(order.name, &(order.keys)(row))))
 }
 
 /// What stands after `keys` (or before, where not `following`) in the order.
@@ -197,16 +197,47 @@ fn turned(direction: &Direction, backward: bool) -> Direction {
     if matches!(direction, Direction::Asc) == backward { Direction::Desc } else { Direction::Asc }
 }
 
-fn cut<M>(mut rows: Vec<M>, window: &Window, order: &Order<M>, key: &CursorKey) -> Page<M> {
+fn cut<M>(mut rows: Vec<M>, window: &Window, cursor: impl Fn(&M) -> String) -> Page<M> {
     let more = rows.len() as u64 > window.limit;
     rows.truncate(usize::try_from(window.limit).unwrap_or(usize::MAX));
     if window.backward {
         rows.reverse();
     }
-    let rows = rows.into_iter().map(|row| (key.seal(order.name, &(order.keys)(&row)), row)).collect();
+    let rows = rows.into_iter().map(|row| (cursor(&row), row)).collect();
     let (has_next, has_previous) =
         if window.backward { (window.before.is_some(), more) } else { (more, window.after.is_some()) };
     Page { rows, has_next, has_previous }
+}
+
+/// The part that `args` ask for of `rows` in memory, which are sorted by a text that is unique among them: what `text`
+/// gives of a row. `name` names the list, as in an [`Order`].
+pub fn slice<T>(
+    rows: impl IntoIterator<Item = T>,
+    text: impl Fn(&T) -> &str,
+    args: &PageArgs,
+    name: &str,
+    key: &CursorKey,
+) -> Result<Page<T>> {
+    let window = Window::new(args, name, key)?;
+    let (after, before) = (one_text(window.after.as_deref())?, one_text(window.before.as_deref())?);
+    let within =
+        |row: &T| after.is_none_or(|after| text(row) > after) && before.is_none_or(|before| text(row) < before);
+    let mut rows: Vec<T> = rows.into_iter().filter(within).collect();
+    if window.limit == 0 {
+        return Ok(Page { rows: Vec::new(), has_next: false, has_previous: window.after.is_some() });
+    }
+    if window.backward {
+        rows.reverse();
+    }
+    Ok(cut(rows, &window, |row| key.seal(name, &vec![Key::Text(text(row).to_owned())])))
+}
+
+fn one_text(keys: Option<&[Key]>) -> Result<Option<&str>> {
+    match keys {
+        None => Ok(None),
+        Some([Key::Text(text)]) => Ok(Some(text)),
+        Some(_) => Err(Error::BadInput("This is not a cursor of this list.".to_owned())),
+    }
 }
 
 /// `text` folded for sorting and searching: compatibility forms joined, case forgotten.
@@ -226,4 +257,56 @@ pub fn contains(column: impl ColumnTrait, search: &str) -> SimpleExpr {
     }
     pattern.push('%');
     Expr::col(column.as_column_ref()).like(sea_orm::sea_query::LikeExpr::new(pattern).escape('\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice_of(args: &PageArgs) -> Page<&'static str> {
+        slice(["a", "b", "c", "d", "e"], |row| row, args, "letters", &CursorKey::new(vec![1])).unwrap()
+    }
+
+    fn letters(page: &Page<&'static str>) -> String {
+        page.items().copied().collect()
+    }
+
+    #[test]
+    fn rows_in_memory_are_walked_forward() {
+        let (mut seen, mut args) = (Vec::new(), PageArgs { first: Some(2), ..PageArgs::default() });
+        loop {
+            let page = slice_of(&args);
+            seen.push((letters(&page), page.has_previous));
+            if !page.has_next {
+                break;
+            }
+            args.after = page.rows.last().map(|(cursor, _)| cursor.clone());
+        }
+        assert_eq!(seen, [("ab".to_owned(), false), ("cd".to_owned(), true), ("e".to_owned(), true)]);
+    }
+
+    #[test]
+    fn rows_in_memory_are_walked_backward() {
+        let (mut seen, mut args) = (Vec::new(), PageArgs { last: Some(2), ..PageArgs::default() });
+        loop {
+            let page = slice_of(&args);
+            seen.push((letters(&page), page.has_next));
+            if !page.has_previous {
+                break;
+            }
+            args.before = page.rows.first().map(|(cursor, _)| cursor.clone());
+        }
+        assert_eq!(seen, [("de".to_owned(), false), ("bc".to_owned(), true), ("a".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_page_has_0_to_100_rows_and_one_direction() {
+        assert_eq!(slice_of(&PageArgs { first: Some(0), ..PageArgs::default() }).rows.len(), 0);
+        let bad = [(Some(101), None), (Some(-1), None), (None, Some(i32::MAX)), (Some(1), Some(1))];
+        for (first, last) in bad {
+            let args = PageArgs { first, last, ..PageArgs::default() };
+            let refused = slice(["a"], |row| row, &args, "letters", &CursorKey::new(vec![1]));
+            assert!(matches!(refused, Err(Error::BadInput(_))), "{args:?}");
+        }
+    }
 }

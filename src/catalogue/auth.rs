@@ -27,7 +27,7 @@ pub(super) const METHODS: [(&str, MethodName); 4] = [
     ("fields", MethodName::Fields),
 ];
 
-const OAUTH2_KEYS: [&str; 18] = [
+pub(super) const OAUTH2_KEYS: [&str; 18] = [
     "authorize_url",
     "token_url",
     "revoke_url",
@@ -95,15 +95,24 @@ impl MethodName {
     }
 }
 
-/// Reads `[auth]`, and reports what its method asks of the rest of the file.
-pub(super) fn read(root: &Section<'_>, section: Section<'_>, method: MethodName, context: &Context) -> Option<Auth> {
-    let auth = match method {
+/// Reads `[auth]`, and reports what its method asks of the rest of the file. Without a method it is searched for unknown
+/// keys only.
+pub(super) fn read(
+    root: &Section<'_>,
+    section: Section<'_>,
+    method: Option<MethodName>,
+    context: &Context,
+) -> Option<Auth> {
+    let auth = method.and_then(|method| match method {
         MethodName::OAuth2 => oauth2(root, &section, context),
         MethodName::ApiKey => placement(&section).map(|placement| Auth::ApiKey { placement }),
         MethodName::Basic => Some(Auth::Basic),
         MethodName::Fields => fields(root, &section, context),
-    };
-    misplaced(&section, method);
+    });
+    if let Some(method) = method {
+        misplaced(&section, method);
+    }
+    METHODS.iter().for_each(|(_, method)| section.expect(method.keys()));
     section.close();
     auth
 }
@@ -111,7 +120,6 @@ pub(super) fn read(root: &Section<'_>, section: Section<'_>, method: MethodName,
 /// Reports keys that belong to another method.
 fn misplaced(section: &Section<'_>, method: MethodName) {
     for (word, other) in METHODS {
-        section.expect(other.keys());
         for key in other.keys().iter().filter(|key| section.has(key) && !method.keys().contains(key)) {
             let first = METHODS.iter().find(|(_, method)| method.keys().contains(key));
             if first.is_some_and(|(_, first)| *first == other) {

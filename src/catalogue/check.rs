@@ -207,7 +207,7 @@ mod tests {
             "header:X Y",
             "header:X-Key: none",
             "header:X: {key}{key}",
-            "header:X: {key}\n",
+            "header:X: a\n{key}",
             "header:Host",
             "query:",
             "cookie:a",

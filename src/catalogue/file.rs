@@ -1,8 +1,9 @@
 //! The format of a connector file: which keys stand where, which have to be there, and what they become.
 //!
-//! The whole file is read even where something is wrong, so that all its problems are told at once.
+//! The whole file is read even where something is wrong, so that all its problems are told at once. For those who write
+//! connector files every key is described in `connectors/README.md`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use toml::de::DeTable;
 
@@ -19,7 +20,7 @@ use super::{
 };
 
 /// How often an account is probed where the file does not say.
-const ACCOUNT_INTERVAL: &str = "1d";
+const ACCOUNT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a file; `file` is its name in the problems.
 pub(super) fn read(file: &str, text: &str) -> Result<Connector, Vec<Problem>> {
@@ -58,26 +59,29 @@ fn connector(root: Section<'_>) -> Option<Connector> {
     let docs_url = root.parse("docs_url", check::page);
     let requirements = root.required("requirements", check::prose);
 
+    // What placeholders may name comes before the placeholders.
     root.require("auth");
-    let auth_section = root.section("auth");
+    let (auth_section, identity_section) = (root.section("auth"), root.section("identity"));
     let method = auth_section.as_ref().and_then(|auth| {
         auth.require("method");
         auth.choice("method", &METHODS)
     });
     let fields = fields(&root, method);
-    let mut context = Context { known: Known { fields: asked(&fields), ..Known::default() }, credential_header: None };
-    let identity_section = root.section("identity");
-    context.known.token = auth_section.as_ref().map(|auth| auth.list("keep", check::token_member)).unwrap_or_default();
-    context.known.identity =
-        identity_section.as_ref().map(|identity| identity.list("keep", check::member)).unwrap_or_default();
-    context.known.has_accounts = root.has("accounts");
+    let known = Known {
+        fields: asked(&fields),
+        token: auth_section.as_ref().map(|auth| auth.list("keep", check::token_member)).unwrap_or_default(),
+        identity: identity_section.as_ref().map(|section| section.list("keep", check::member)).unwrap_or_default(),
+        has_accounts: root.has("accounts"),
+        incomplete: root.is_incomplete(),
+    };
+    let mut context = Context { known, credential_header: None };
 
-    let auth = auth_section.zip(method).and_then(|(section, method)| auth::read(&root, section, method, &context));
+    let auth = auth_section.and_then(|section| auth::read(&root, section, method, &context));
     context.credential_header = auth.as_ref().and_then(credential_header);
     let identity = identity_section.and_then(|section| identity(section, &context));
     let accounts = root.section("accounts").and_then(|section| accounts(section, &context));
     let api = root.section("api").and_then(|section| api(section, &context));
-    let probe = probe(&root, identity.as_ref(), api.as_ref(), &context);
+    let probe = probe(root.section("probe"), identity.as_ref(), api.as_ref(), &context);
     root.close();
     let slug = slug?;
     Some(Connector {
@@ -92,7 +96,7 @@ fn connector(root: Section<'_>) -> Option<Connector> {
         auth: auth?,
         identity,
         accounts,
-        probe: probe?,
+        probe,
         api,
     })
 }
@@ -126,10 +130,10 @@ fn field(section: Section<'_>, credentials: &[auth::CredentialField]) -> Option<
     let pattern = section.parse("pattern", Pattern::parse);
     let help = section.parse("help", check::prose);
     let credential = credentials.iter().find(|credential| Some(credential.name) == name.as_deref());
-    if let (Some(secret), true) = (&secret, credential.is_some_and(|credential| credential.secret)) {
-        if !secret.get_ref() {
-            section.fault("secret", &secret.span(), "this credential is a secret");
-        }
+    if let Some(open) = secret.as_ref().filter(|secret| !secret.get_ref())
+        && credential.is_some_and(|credential| credential.secret)
+    {
+        section.fault("secret", &open.span(), "this credential is a secret");
     }
     section.close();
     let name = name?;
@@ -157,6 +161,7 @@ fn credential_header(auth: &Auth) -> Option<String> {
     let placement = match auth {
         Auth::OAuth2(oauth) => &oauth.placement,
         Auth::ApiKey { placement } => placement,
+        // In the same header.
         Auth::Basic => &Placement::Bearer,
         Auth::Fields { .. } => return None,
     };
@@ -199,24 +204,38 @@ fn api(section: Section<'_>, context: &Context) -> Option<Api> {
 }
 
 /// The probe; by default the identity's request.
-fn probe(root: &Section<'_>, identity: Option<&Identity>, api: Option<&Api>, context: &Context) -> Option<Probe> {
+fn probe(section: Option<Section<'_>>, identity: Option<&Identity>, api: Option<&Api>, context: &Context) -> Probe {
     let by_identity = identity.map(|identity| identity.request.clone());
-    let default_interval = check::interval(ACCOUNT_INTERVAL).ok();
-    let Some(section) = root.section("probe") else {
-        return Some(Probe { request: by_identity, account_request: None, account_interval: default_interval? });
+    let Some(section) = section else {
+        return Probe { request: by_identity, account_request: None, account_interval: ACCOUNT_INTERVAL };
     };
     let headers = headers(&section, context, Stage::Identified);
-    let own = request_at(&section, PROBE_KEYS, context, Stage::Identified, headers.clone());
+    let own = request_at(&section, REQUEST_KEYS, context, Stage::Identified, headers.clone());
     let account_request = request_at(&section, ACCOUNT_PROBE_KEYS, context, Stage::Chosen, headers);
+    without_url(&section);
     if let Some(request) = &account_request {
-        let api_headers = api.into_iter().flat_map(|api| api.headers.values());
-        if !templates(request).chain(api_headers).any(names_account) {
-            section.fault("account_url", &section.key_span("account_url"), "nothing in it names {account.id}");
+        account_named(&section, request, api);
+    }
+    let account_interval = section.parse("account_interval", check::interval).unwrap_or(ACCOUNT_INTERVAL);
+    section.close();
+    Probe { request: own.or(by_identity), account_request, account_interval }
+}
+
+/// Reports what is said of a probe's request that has no URL.
+fn without_url(section: &Section<'_>) {
+    for [url, method, body] in [REQUEST_KEYS, ACCOUNT_PROBE_KEYS] {
+        for key in [method, body].into_iter().filter(|key| section.has(key) && !section.has(url)) {
+            section.require_beside(&format!("`{url}`"), key);
         }
     }
-    let account_interval = section.parse("account_interval", check::interval).or(default_interval)?;
-    section.close();
-    Some(Probe { request: own.or(by_identity), account_request, account_interval })
+}
+
+/// Reports an account's probe that would ask the same for every account.
+fn account_named(section: &Section<'_>, request: &Request, api: Option<&Api>) {
+    let api_headers = api.into_iter().flat_map(|api| api.headers.values());
+    if !templates(request).chain(api_headers).any(names_account) {
+        section.fault("account_url", &section.key_span("account_url"), "nothing in it names {account.id}");
+    }
 }
 
 fn templates(request: &Request) -> impl Iterator<Item = &Template> {
@@ -230,10 +249,9 @@ fn names_account(template: &Template) -> bool {
 /// The keys of one request: its URL, its method and its body.
 type RequestKeys = [&'static str; 3];
 const REQUEST_KEYS: RequestKeys = ["url", "method", "body"];
-const PROBE_KEYS: RequestKeys = REQUEST_KEYS;
 const ACCOUNT_PROBE_KEYS: RequestKeys = ["account_url", "account_method", "account_body"];
 
-/// A request whose URL has to be there.
+/// The one request of a table, which has to be there.
 fn request(section: &Section<'_>, context: &Context, stage: Stage) -> Option<Request> {
     section.require("url");
     let headers = headers(section, context, stage);
@@ -253,9 +271,6 @@ fn request_at(
     if section.has(body_key) && !section.has(method_key) || body.is_some() && method == Some(Method::Get) {
         let fault = format!("a body goes with `{method_key} = \"POST\"`");
         section.fault(body_key, &section.key_span(body_key), &fault);
-    }
-    if !section.has(url_key) && url_key != "url" && (section.has(method_key) || section.has(body_key)) {
-        section.fault(method_key, &section.key_span(method_key), &format!("there is no `{url_key}`"));
     }
     Some(Request { method: method.unwrap_or(Method::Get), url: url?, body, headers })
 }

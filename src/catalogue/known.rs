@@ -49,6 +49,8 @@ pub(super) struct Known {
     pub(super) token: Vec<String>,
     pub(super) identity: Vec<String>,
     pub(super) has_accounts: bool,
+    /// Part of the file could not be read, and what is not found may be declared there.
+    pub(super) incomplete: bool,
 }
 
 impl Known {
@@ -106,16 +108,17 @@ impl Known {
     /// Whether the placeholder names something declared and known by then; its field, where it names one.
     fn placeholder(&self, placeholder: &Placeholder, stage: Stage) -> Checked<Option<&Asked>> {
         let name = placeholder.name.as_str();
-        if placeholder.namespace == Namespace::Account && !self.has_accounts {
+        if placeholder.namespace == Namespace::Account && !self.has_accounts && !self.incomplete {
             return Err(format!("{placeholder}: without [accounts] there is never an account"));
         }
         if !stage.knows(placeholder.namespace) {
             return Err(format!("{placeholder} is not known yet where this is sent"));
         }
         match placeholder.namespace {
+            _ if self.incomplete => Ok(None),
             Namespace::Field => self.field(placeholder, stage).map(Some),
-            Namespace::Token => declared(placeholder, &self.token, "[auth] `keep`"),
-            Namespace::Identity => declared(placeholder, &self.identity, "[identity] `keep`"),
+            Namespace::Token => declared(placeholder, &self.token, "[auth] `keep`").map(|()| None),
+            Namespace::Identity => declared(placeholder, &self.identity, "[identity] `keep`").map(|()| None),
             Namespace::Config if stage == Stage::Browser && name == "CLIENT_SECRET" => Err(in_browser(placeholder)),
             Namespace::Config | Namespace::Account => Ok(None),
         }
@@ -137,9 +140,9 @@ fn all(checks: impl Iterator<Item = Checked<()>>) -> Checked<()> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-fn declared<'k>(placeholder: &Placeholder, kept: &[String], place: &str) -> Checked<Option<&'k Asked>> {
+fn declared(placeholder: &Placeholder, kept: &[String], place: &str) -> Checked<()> {
     if kept.contains(&placeholder.name) {
-        return Ok(None);
+        return Ok(());
     }
     let hint = hint(&placeholder.name, kept.iter().map(String::as_str));
     Err(format!("{placeholder} is not among what {place} names{hint}"))

@@ -10,6 +10,7 @@ mod connector;
 mod fields;
 mod file;
 mod known;
+mod listing;
 mod pattern;
 mod place;
 pub mod pointer;
@@ -34,6 +35,7 @@ pub use self::{
         Payload, Placement, Pointer, Probe, Refresh, Request,
     },
     fields::{FieldFault, FieldProblem},
+    listing::Criteria,
     place::Place,
     problem::Problem,
     template::{Namespace, Placeholder, RenderError, Template, TemplateError, Values},

@@ -25,7 +25,7 @@ impl std::error::Error for Problem {}
 pub(super) struct Report<'a> {
     file: &'a str,
     text: &'a str,
-    /// The file is not TOML throughout, so what seems to be missing may only be unreadable.
+    /// The file is not TOML throughout, so what seems to be missing or misplaced may only be unreadable.
     broken: bool,
     found: RefCell<Vec<Problem>>,
 }
@@ -35,11 +35,16 @@ impl<'a> Report<'a> {
         Self { file, text, broken: false, found: RefCell::default() }
     }
 
-    /// Records a syntax error. From here on nothing is called missing.
+    /// Records a syntax error. From here on nothing is called missing or misplaced.
     pub(super) fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or(0..0);
         self.problem(&span, format!("not valid TOML: {}", error.message().replace('\n', ", ")));
         self.broken = true;
+    }
+
+    /// Whether there was a syntax error.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Records a problem with what stands at `span`.
@@ -51,7 +56,7 @@ impl<'a> Report<'a> {
         });
     }
 
-    /// Records that something needed by what stands at `span` is not there.
+    /// Records what a syntax error elsewhere would explain: that something is missing, or out of its place.
     pub(super) fn missing(&self, span: &Range<usize>, message: impl Into<String>) {
         if !self.broken {
             self.problem(span, message);

@@ -30,6 +30,11 @@ impl<'a> Section<'a> {
         Self { title: String::new(), span: 0..0, table, known: RefCell::default(), report }
     }
 
+    /// Whether part of the file could not be read.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.report.is_broken()
+    }
+
     /// Whether the file has the key, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -196,14 +201,18 @@ impl<'a> Section<'a> {
         sections
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that nobody asked for. In a file that is not TOML throughout only slips are told: the others may
+    /// belong to a table whose head could not be read.
     pub(super) fn close(self) {
         let known = self.known.borrow();
         for key in self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref();
             let hint = hint(name, known.iter().copied());
             let message = format!("{}unknown key `{}`{hint}", self.lead(), name.escape_debug());
-            self.report.problem(&key.span(), message);
+            match hint.as_str() {
+                "" => self.report.missing(&key.span(), message),
+                _ => self.report.problem(&key.span(), message),
+            }
         }
     }
 

@@ -53,15 +53,37 @@ struct Look {
 }
 
 impl Connections {
-    /// Renews the tokens of a claimed authorization.
-    pub async fn renew(&self, job: &'static str, claim: Claim) -> Result<()> {
-        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
-        self.renew_now(&look).await?;
-        Ok(())
+    /// Renews the tokens of an authorization, unless somebody is at it.
+    pub async fn renew_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
+        let renewed = match self.look(job, claim.authorization).await {
+            Ok(Some(look)) => self.renew_now(&look).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.release(claim).await?;
+        renewed
+    }
+
+    /// Probes an authorization, unless somebody is at it.
+    pub async fn probe_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
+        let probed = self.probe(job, claim).await;
+        self.release(claim).await?;
+        probed
+    }
+
+    /// Probes the account of a connection, unless somebody is at its authorization.
+    pub async fn probe_account_due(&self, job: &'static str, connection: Uuid) -> Result<()> {
+        let Some(row) = self.row(connection).await? else { return Ok(()) };
+        let Some(claim) = self.claim(row.authorization_id).await? else { return Ok(()) };
+        let probed = self.probe_account(job, claim, connection).await;
+        self.release(claim).await?;
+        probed
     }
 
     /// Probes a claimed authorization.
-    pub async fn probe(&self, job: &'static str, claim: Claim) -> Result<()> {
+    async fn probe(&self, job: &'static str, claim: Claim) -> Result<()> {
         let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
         if look.connector.probe.request.is_none() {
             return Ok(());
@@ -71,7 +93,7 @@ impl Connections {
     }
 
     /// Probes the account of one connection of a claimed authorization. It is refused only at a second look.
-    pub async fn probe_account(&self, job: &'static str, claim: Claim, connection: Uuid) -> Result<()> {
+    async fn probe_account(&self, job: &'static str, claim: Claim, connection: Uuid) -> Result<()> {
         let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
         let Some(row) = self.row(connection).await? else { return Ok(()) };
         if row.authorization_id != claim.authorization || row.account_id.is_none() {

@@ -16,8 +16,8 @@ const CLAIMED: TimeDelta = TimeDelta::seconds(90);
 
 /// The right to work on an authorization, until it is released or its time is over.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim {
-    pub authorization: Uuid,
+pub(super) struct Claim {
+    pub(super) authorization: Uuid,
     run: Uuid,
 }
 
@@ -89,7 +89,7 @@ impl Connections {
     }
 
     /// Claims an authorization; none when somebody else has it.
-    pub async fn claim(&self, authorization: Uuid) -> Result<Option<Claim>> {
+    pub(super) async fn claim(&self, authorization: Uuid) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
         let claimed = authorization::Entity::update_many()
@@ -103,7 +103,7 @@ impl Connections {
     }
 
     /// Gives a claim back.
-    pub async fn release(&self, claim: Claim) -> Result<()> {
+    pub(super) async fn release(&self, claim: Claim) -> Result<()> {
         authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))

@@ -57,7 +57,7 @@ pub(super) enum Healed<'a> {
 }
 
 impl Healed<'_> {
-    fn end(self) -> DisconnectionEnd {
+    pub(super) fn end(self) -> DisconnectionEnd {
         match self {
             Self::By(_) | Self::ByTheWay(_) => DisconnectionEnd::Reconnected,
             Self::ByItself => DisconnectionEnd::Recovered,
@@ -370,7 +370,7 @@ impl<'a> Change<'a> {
 
     /// Makes `viewer` the owner of those of `connections` that they could already reconnect; the owner before, if
     /// still active, keeps seeing them.
-    async fn hand_over(&self, held: &mut Held, connections: &[Uuid], viewer: &Viewer) -> Result<()> {
+    pub(super) async fn hand_over(&self, held: &mut Held, connections: &[Uuid], viewer: &Viewer) -> Result<()> {
         let Some(user) = viewer.user() else { return Ok(()) };
         let moving: Vec<usize> = (0..held.members.len())
             .filter(|place| {

@@ -7,18 +7,26 @@
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
 //! | `attempts.rs`, `callback.rs`, `settle.rs` | the browser's round trip, and what comes of it |
-//! | `connect.rs`, `reconnect.rs`, `remove.rs`, `update.rs` | what people ask for |
+//! | `connect.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `authorizations.rs`, `disconnections.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
 //! What an answer of a provider means is [`crate::provider`]'s to say; who is told, [`crate::notifications`]'s.
 
+mod attempts;
+mod callback;
 mod checks;
+mod connect;
 mod credentials;
 mod due;
 mod held;
 mod lifecycle;
+mod moves;
 mod ownership;
+mod reconnect;
+mod remove;
+mod settle;
+mod update;
 mod visibility;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +34,14 @@ use std::{sync::Arc, time::Duration};
 use entity::connector;
 use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
 use url::Url;
+
+pub use attempts::{Departure, NoDeparture};
+pub use callback::{Callback, NotTaken, Returned};
+pub use connect::{Connect, ConnectUsing, Started};
+pub use due::Due;
+pub use reconnect::{Reconnect, Reconnected};
+pub use remove::Removed;
+pub use update::Update;
 
 use crate::{
     catalogue::{Auth, Catalogue, Connector, DataMode},

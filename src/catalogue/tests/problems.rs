@@ -1,0 +1,303 @@
+//! What is wrong with a file, and which line is blamed for it.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn problems(text: &str) -> Vec<(usize, String)> {
+    let problems = parse("acme.toml", text).err().unwrap_or_default();
+    problems.into_iter().map(|problem| (problem.line, problem.message)).collect()
+}
+
+/// Replaces one passage and expects one problem, in the line where `at` stands, that says `words`.
+#[track_caller]
+fn blamed(from: &str, to: &str, at: &str, words: &str) {
+    let text = altered(from, to);
+    let offset = text.find(at).unwrap_or_else(|| panic!("{at:?} is not in the file"));
+    let line = text[..offset].matches('\n').count() + 1;
+    let found = problems(&text);
+    assert!(
+        matches!(&found[..], [(l, message)] if *l == line && message.contains(words)),
+        "line {line}, {words:?}: {found:?}"
+    );
+}
+
+#[test]
+fn what_is_required_is_missed() {
+    for (line, key) in [
+        ("slug = \"acme\"\n", "slug"),
+        ("name = \"Acme\"\n", "name"),
+        ("category = \"crm\"\n", "category"),
+        ("mode = \"direct_query\"\n", "mode"),
+        ("requirements = \"An account.\"\n", "requirements"),
+    ] {
+        assert_eq!(problems(&altered(line, "")), [(1, format!("`{key}` is missing"))]);
+    }
+    blamed("method = \"oauth2\"\n", "", "[auth]", "[auth] `method` is missing");
+    blamed("id = \"/id\"\n", "", "[identity]", "[identity] `id` is missing");
+    blamed("url = \"{token.instance_url}/me\"\n", "", "[identity]", "[identity] `url` is missing");
+    blamed("list = \"/data/*/accounts\"\n", "", "[accounts]", "[accounts] `list` is missing");
+    blamed("base_url = \"https://{identity.dc}.api.acme.example/v1\"\n", "", "[api]", "[api] `base_url` is missing");
+    let token_url = "token_url = \"https://{field.shop}.acme.example/token\"\n";
+    blamed(token_url, "", "[auth]", "[auth] `token_url` is missing");
+    let without_auth = &GOOD[..GOOD.find("[auth]").unwrap()];
+    assert_eq!(problems(without_auth), [(1, "`auth` is missing".to_owned())]);
+}
+
+#[test]
+fn a_field_without_a_name_is_missed_in_its_line() {
+    blamed("name = \"region\"\n", "", "[[field]]\nlabel", "[[field]] `name` is missing");
+}
+
+#[test]
+fn oauth_asks_for_an_identity() {
+    let text = "slug = \"a\"\nname = \"A\"\ncategory = \"c\"\nmode = \"warehouse\"\nrequirements = \"r\"\n[auth]\n\
+                method = \"oauth2\"\nauthorize_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\"\n";
+    assert_eq!(problems(text), [(7, "[auth] `method` asks for [identity], which is missing".to_owned())]);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_what_was_meant() {
+    blamed("keep = [\"instance_url\"]\n", "keep = [\"instance_url\"]\nscops = []\n", "scops", "did you mean `scopes`?");
+    let text = altered("authorize_url", "authorise_url");
+    let misspelled = "[auth] unknown key `authorise_url`; did you mean `authorize_url`?";
+    assert_eq!(problems(&text), [(17, "[auth] `authorize_url` is missing".to_owned()), (19, misspelled.to_owned())]);
+}
+
+#[test]
+fn unknown_keys_are_found_at_every_level() {
+    blamed("slug = \"acme\"\n", "slug = \"acme\"\ncolour = 1\n", "colour", "unknown key `colour`");
+    blamed("label = \"Shop\"\n", "label = \"Shop\"\nhelpp = \"x\"\n", "helpp", "did you mean `help`?");
+    blamed(
+        "keep = [\"dc\"]\n",
+        "keep = [\"dc\"]\nkepe = 1\n",
+        "kepe",
+        "[identity] unknown key `kepe`; did you mean `keep`?",
+    );
+    blamed("account_interval", "acount_interval", "acount_interval", "did you mean `account_interval`?");
+    blamed("[api]\n", "[apis]\na = 1\n[api]\n", "[apis]", "did you mean `api`?");
+}
+
+#[test]
+fn a_value_of_another_shape_is_told() {
+    blamed("name = \"Acme\"", "name = 7", "name = 7", "has to be a string, not integer");
+    blamed("keep = [\"instance_url\"]\n", "keep = [\"instance_url\"]\nscopes = \"a\"\n", "scopes", "a list of strings");
+    blamed("keep = [\"instance_url\"]\n", "keep = [\"instance_url\"]\nscopes = [1]\n", "scopes", "a list of strings");
+    blamed("required = false", "required = \"no\"", "required = \"no\"", "true or false");
+    blamed(
+        "keep = [\"instance_url\"]\n",
+        "keep = [\"instance_url\"]\nexpires_after_days = 0\n",
+        "expires_after_days",
+        "above 0",
+    );
+    blamed("mode = \"direct_query\"", "mode = \"direct-query\"", "mode =", "did you mean `direct_query`?");
+}
+
+#[test]
+fn a_syntax_error_is_told_at_its_line_with_the_other_problems() {
+    let text = altered("name = \"Acme\"", "name = Acme").replace("id = \"/id\"", "id = \"id\"");
+    let found = problems(&text);
+    assert!(found.iter().any(|(line, message)| *line == 2 && message.starts_with("not valid TOML")), "{found:?}");
+    assert!(found.iter().any(|(line, message)| *line == 25 && message.contains("JSON Pointer")), "{found:?}");
+    assert!(!found.iter().any(|(_, message)| message.contains("missing")), "{found:?}");
+    let headless = problems(&altered("[auth]", "[auth"));
+    assert!(matches!(&headless[..], [(17, message)] if message.starts_with("not valid TOML")), "{headless:?}");
+    assert!(problems(&altered("slug = \"acme\"", "slug = \"acme\"\nslug = \"b\"")).iter().any(|(line, _)| *line == 2));
+}
+
+#[test]
+fn all_problems_of_a_file_are_told_by_line() {
+    let text = altered("slug = \"acme\"", "slug = \"Acme\"")
+        .replace("pattern = \"[a-z0-9-]+\"", "pattern = \"[\"")
+        .replace("{token.instance_url}", "{token.instance}")
+        .replace("12h", "soon");
+    assert_eq!(problems(&text).into_iter().map(|(line, _)| line).collect::<Vec<_>>(), [1, 10, 24, 37]);
+}
+
+#[test]
+fn placeholders_name_what_is_declared() {
+    blamed(
+        "{field.shop}.acme.example/token",
+        "{field.shpo}.acme.example/token",
+        "{field.shpo}",
+        "did you mean `shop`?",
+    );
+    blamed("{token.instance_url}", "{token.instance}", "{token.instance}", "[auth] `keep`");
+    blamed(
+        "https://{identity.dc}.api.acme.example/v1",
+        "https://{identity.cd}.acme.example/v1",
+        "{identity.cd}",
+        "[identity] `keep`",
+    );
+    blamed(
+        "{field.shop}.acme.example/token",
+        "{feild.shop}.acme.example/token",
+        "{feild.shop}",
+        "did you mean `field`?",
+    );
+    blamed("{config.DEVELOPER_TOKEN}", "{config.developer_token}", "{config.developer_token}", "capitals");
+}
+
+#[test]
+fn placeholders_stand_where_their_value_is_known() {
+    blamed("{token.instance_url}/me", "https://{identity.dc}.acme.example/me", "{identity.dc}", "not known yet");
+    blamed(
+        "{field.shop}.acme.example/token",
+        "{token.instance_url}.acme.example/token",
+        "{token.instance_url}",
+        "not known yet",
+    );
+    blamed(
+        "https://{identity.dc}.api.acme.example/accounts",
+        "https://acme.example/{account.id}",
+        "acme.example/{account.id}",
+        "not known yet",
+    );
+    let text = GOOD.replace("[accounts]", "[ignored]");
+    assert!(
+        problems(&text).iter().any(|(_, message)| message.contains("without [accounts] there is never an account"))
+    );
+}
+
+#[test]
+fn a_field_in_a_url_has_a_pattern_and_is_required() {
+    blamed("acme.example/authorize", "acme.example/{field.region}", "{field.region}", "needs a `pattern`");
+    let text = altered("acme.example/authorize", "acme.example/{field.region}")
+        .replace("required = false", "required = false\npattern = \"[a-z]+\"");
+    assert!(matches!(&problems(&text)[..], [(20, message)] if message.contains("cannot be optional")));
+    accepted("{config.DEVELOPER_TOKEN}", "{field.region}");
+    let param = "authorize_params = { region = \"{field.region}\" }\nkeep = [\"instance_url\"]";
+    blamed("keep = [\"instance_url\"]", param, "authorize_params", "needs a `pattern`");
+}
+
+#[test]
+fn no_secret_is_shown_in_a_browser() {
+    let text = altered("pattern = \"[a-z0-9-]+\"", "pattern = \"[a-z0-9-]+\"\nsecret = true");
+    assert!(matches!(&problems(&text)[..], [(20, message)] if message.contains("shown in a browser")));
+    blamed(
+        "acme.example/authorize",
+        "acme.example/{config.CLIENT_SECRET}",
+        "{config.CLIENT_SECRET}",
+        "shown in a browser",
+    );
+}
+
+#[test]
+fn urls_are_urls_once_their_placeholders_are_filled_in() {
+    let authorize = "https://{field.shop}.acme.example/authorize";
+    for (url, words) in [
+        ("ftp://acme.example", "begins with `https://`"),
+        ("acme.example", "begins with `https://`"),
+        ("https://", "not a URL"),
+        ("https://user@acme.example", "no user"),
+        ("https://acme.example/#top", "fragment"),
+        ("https://acme.example/a b", "as it would be sent"),
+        ("https://acme.example/a/../b", "as it would be sent"),
+        ("https://acme.example:99999/", "not a URL"),
+        ("{field.shop}/authorize", "write the scheme"),
+        ("https://{shop}.acme.example/", "is no placeholder"),
+    ] {
+        blamed(authorize, url, url, words);
+    }
+    accepted(authorize, "http://127.0.0.1:4000/authorize?display=page");
+    accepted(authorize, "{config.HOME}/authorize");
+    blamed("acme.example/v1\"", "acme.example/v1?a=1\"", "/v1?a=1", "no query");
+    blamed("[auth]\n", "[auth]\nissuer = \"acme\"\n", "issuer", "begins with `https://`");
+    blamed("name = \"Acme\"\n", "name = \"Acme\"\ndocs_url = \"docs\"\n", "docs_url", "not a URL");
+}
+
+#[test]
+fn keys_of_another_method_are_told() {
+    let text = "slug = \"a\"\nname = \"A\"\ncategory = \"c\"\nmode = \"warehouse\"\nrequirements = \"r\"\n[auth]\n\
+                method = \"api_key\"\nplacement = \"query:key\"\nscopes = [\"a\"]\ndriver = \"mysql\"\n";
+    let found = problems(text);
+    assert!(
+        matches!(&found[..], [(9, scopes), (10, driver)] if scopes.contains("belongs to `method = \"oauth2\"`") && driver.contains("belongs to `method = \"fields\"`")),
+        "{found:?}"
+    );
+    let text = altered("method = \"oauth2\"", "method = \"oauth\"\nscops = []");
+    assert!(
+        matches!(&problems(&text)[..], [(18, method), (19, key)] if method.contains("`oauth2`") && key.contains("`scopes`"))
+    );
+    blamed("[auth]\n", "[auth]\ndriver = \"postgres\"\n", "driver", "belongs to `method = \"fields\"`");
+}
+
+#[test]
+fn a_database_has_fields_and_is_not_asked_over_http() {
+    let database = "[[field]]\nname = \"host\"\n[auth]\nmethod = \"fields\"\ndriver = \"postgres\"\n";
+    let connector = parse("a.toml", &format!("{PLAIN}{database}")).unwrap();
+    assert!(matches!(connector.auth, Auth::Fields { driver: Some(Driver::Postgres) }));
+    let asked = format!("{PLAIN}{database}[identity]\nurl = \"https://a.example\"\nid = \"\"\n");
+    assert!(matches!(&problems(&asked)[..], [(11, message)] if message.contains("not asked over HTTP")));
+    let bare = format!("{PLAIN}[auth]\nmethod = \"fields\"\n");
+    assert!(matches!(&problems(&bare)[..], [(7, message)] if message.contains("at least one [[field]]")));
+}
+
+#[test]
+fn names_are_not_given_twice() {
+    blamed("name = \"region\"", "name = \"shop\"", "name = \"shop\"\nlabel = \"Region\"", "`shop` is declared twice");
+    blamed("keep = [\"dc\"]", "keep = [\"dc\", \"dc\"]", "keep = [\"dc\"", "there twice");
+    blamed("login-account =", "Developer-Token =", "Developer-Token", "there twice");
+    let scopes = "keep = [\"instance_url\"]\nscopes = [\"a\"]\noptional_scopes = [\"a\"]";
+    blamed("keep = [\"instance_url\"]", scopes, "optional_scopes", "among `scopes` too");
+}
+
+#[test]
+fn what_patchbay_sends_itself_cannot_be_set() {
+    let with = |line: &str| format!("keep = [\"instance_url\"]\n{line}");
+    let keep = "keep = [\"instance_url\"]";
+    blamed(keep, &with("authorize_params = { state = \"x\" }"), "authorize_params", "set by Patchbay");
+    blamed(keep, &with("token_params = { client_secret = \"x\" }"), "token_params", "set by Patchbay");
+    blamed(keep, &with("login_hint_param = \"scope\""), "login_hint_param", "set by Patchbay");
+    blamed(keep, "keep = [\"instance_url\", \"access_token\"]", "keep", "kept anyway");
+    blamed("developer-token =", "Authorization =", "Authorization", "carries the credential");
+    blamed("developer-token =", "Host =", "Host", "transport");
+    let both = with("authorize_params = { hint = \"x\" }\nlogin_hint_param = \"hint\"");
+    blamed(keep, &both, "login_hint_param", "among `authorize_params` too");
+}
+
+#[test]
+fn requests_are_whole() {
+    blamed("method = \"POST\"\n", "", "body = ", "a body goes with");
+    blamed("method = \"POST\"", "method = \"GET\"", "body = ", "a body goes with");
+    blamed("accounts { id } }\"}'", "accounts { id } }\"'", "body = ", "begins like JSON");
+    blamed("[probe]\n", "[probe]\nmethod = \"POST\"\n", "method = \"POST\"\naccount_url", "asks for `url`");
+    blamed(
+        "account_interval",
+        "account_method = \"POST\"\naccount_body = \"{ x\"\naccount_interval",
+        "account_body",
+        "begins like JSON",
+    );
+    let nameless = altered("accounts/{account.id}", "accounts").replace(", login-account = \"{account.id}\"", "");
+    assert!(
+        matches!(&problems(&nameless)[..], [(36, message)] if message.contains("nothing in it names {account.id}"))
+    );
+    accepted("accounts/{account.id}", "accounts");
+}
+
+#[test]
+fn pointers_are_pointers() {
+    blamed("id = \"/id\"", "id = \"$.id\"", "$.id", "JSON Pointer");
+    blamed("id = \"/id\"", "id = \"/*/id\"", "/*/id", "a list only");
+    blamed("/data/*/accounts", "data/accounts", "data/accounts", "JSON Pointer");
+}
+
+#[test]
+fn iss_can_only_be_demanded_where_it_can_be_checked() {
+    blamed("[auth]\n", "[auth]\niss_required = true\n", "iss_required", "asks for `issuer`");
+    let checked = accepted("[auth]\n", "[auth]\niss_required = true\nissuer = \"https://{field.shop}.acme.example\"\n");
+    assert!(checked.oauth().unwrap().iss_required);
+}
+
+proptest! {
+    #[test]
+    fn no_text_whatever_makes_the_reader_panic(from in 0..GOOD.len(), cut in 0..40usize, put in "[\\PC\n]{0,8}") {
+        let to = (from + cut).min(GOOD.len());
+        let text = format!("{}{put}{}", &GOOD[..from], &GOOD[to..]);
+        let lines = text.matches('\n').count() + 1;
+        for (line, message) in problems(&text) {
+            prop_assert!((1..=lines).contains(&line), "{}: {}", line, message);
+            prop_assert!(!message.contains('\n'), "{}", message);
+        }
+    }
+}

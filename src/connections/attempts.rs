@@ -1,0 +1,463 @@
+//! Attempts: one browser round trip each, from the link to the provider's door.
+//!
+//! An attempt is seen by whoever started it alone. The first browser to open its link owns it: a cookie has to come
+//! back with the callback. What the browser brings back is [`super::callback`]'s, what becomes of it
+//! [`super::settle`]'s.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{AccountChange, AttemptKind, AttemptStatus, Topic, attempt};
+use futures_util::{Stream, stream};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::Expr,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use url::Url;
+use uuid::Uuid;
+
+use super::{Connections, credentials::Fresh, lifecycle::Change};
+use crate::{
+    access::{Actor, Viewer},
+    catalogue::Connector,
+    clock::random,
+    error::{Error, Result, UserError, UserErrorCode},
+    ids::{self, Kind, NodeId},
+    journal::{Facts, NewEntry, Viewing},
+    provider::{Account, AuthorizationRequest, Credential, new_verifier},
+    vault::Place,
+};
+
+/// How long someone may be at the provider, and how long a decision may take.
+const LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How many of the connections that an attempt brought are kept with it.
+pub(super) const KEPT: usize = 100;
+
+/// What is to become of an attempt, without secrets.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) client: Option<Uuid>,
+    pub(super) name: Option<String>,
+    pub(super) account: Option<String>,
+    pub(super) external_id: Option<String>,
+    /// As the contract spells it.
+    pub(super) account_change: Option<String>,
+    pub(super) return_url: Option<String>,
+}
+
+impl Plan {
+    pub(super) fn of(attempt: &attempt::Model) -> Result<Self> {
+        serde_json::from_value(attempt.plan.clone()).map_err(|_| Error::internal("an attempt without a plan"))
+    }
+
+    pub(super) fn account_change(&self) -> AccountChange {
+        [AccountChange::Refuse, AccountChange::ThisConnection, AccountChange::WholeAuthorization]
+            .into_iter()
+            .find(|change| self.account_change.as_deref() == Some(change.as_str()))
+            .unwrap_or(AccountChange::Ask)
+    }
+}
+
+/// What an attempt carries sealed.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Carried {
+    /// The connector's fields.
+    pub(super) fields: BTreeMap<String, String>,
+    /// The PKCE verifier, while somebody is at the provider.
+    pub(super) verifier: Option<String>,
+    /// What a sign-in brought, while it waits for a decision.
+    pub(super) waiting: Option<Waiting>,
+}
+
+/// A sign-in that waits for a decision.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Waiting {
+    credential: Credential,
+    account: Option<(String, String)>,
+    scopes: Vec<String>,
+    missing_scopes: Vec<String>,
+    ends_at: Option<DateTime<Utc>>,
+}
+
+impl From<Fresh> for Waiting {
+    fn from(fresh: Fresh) -> Self {
+        Self {
+            credential: fresh.credential,
+            account: fresh.account.map(|account| (account.id, account.name)),
+            scopes: fresh.scopes,
+            missing_scopes: fresh.missing_scopes,
+            ends_at: fresh.ends_at,
+        }
+    }
+}
+
+impl From<Waiting> for Fresh {
+    fn from(waiting: Waiting) -> Self {
+        Self {
+            credential: waiting.credential,
+            account: waiting.account.map(|(id, name)| Account { id, name }),
+            scopes: waiting.scopes,
+            missing_scopes: waiting.missing_scopes,
+            ends_at: waiting.ends_at,
+        }
+    }
+}
+
+/// A browser at an attempt's link, to be sent on.
+pub struct Departure {
+    /// The provider's page.
+    pub location: Url,
+    /// Has to come back with the callback.
+    pub cookie_name: String,
+    pub cookie_value: SecretString,
+}
+
+/// Why a browser is not sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoDeparture {
+    #[error("This link is not valid, or no longer.")]
+    Gone,
+    #[error("This link was opened already. Go back to where you came from, and start again.")]
+    Taken,
+    #[error("The data source cannot be reached with this server's settings.")]
+    Unavailable,
+}
+
+/// What is started with.
+pub(super) struct NewAttempt<'a> {
+    pub(super) kind: AttemptKind,
+    pub(super) connector: &'a Connector,
+    pub(super) plan: Plan,
+    pub(super) connection: Option<Uuid>,
+    pub(super) expected: Option<Account>,
+    pub(super) fields: BTreeMap<String, String>,
+}
+
+impl Connections {
+    /// Starts an attempt.
+    pub(super) async fn start(&self, viewer: &Viewer, new: NewAttempt<'_>) -> Result<attempt::Model> {
+        if !self.provider.is_configured(new.connector) {
+            let message = "This server has no OAuth client configured for this connector.";
+            return Err(UserError::new(UserErrorCode::NotConfigured, message).into());
+        }
+        let now = self.clock.now();
+        let id = ids::new(now, &*self.entropy);
+        let carried = Carried { fields: new.fields, ..Carried::default() };
+        let (expected_id, expected_name) = new.expected.map(|account| (account.id, account.name)).unzip();
+        let row = attempt::ActiveModel {
+            id: Set(id),
+            workspace_id: Set(viewer.workspace()),
+            kind: Set(new.kind),
+            status: Set(AttemptStatus::Pending),
+            connector: Set(new.connector.slug.clone()),
+            started_by: Set(viewer.require_user()?),
+            api_key_id: Set(viewer.actor().api_key),
+            plan: Set(serde_json::to_value(&new.plan).map_err(|_| Error::internal("a plan that cannot be written"))?),
+            connection_id: Set(new.connection),
+            state_hash: Set(None),
+            browser_hash: Set(None),
+            secret: Set(Some(self.seal_carried(id, &carried)?)),
+            signed_in_id: Set(None),
+            signed_in_name: Set(None),
+            expected_id: Set(expected_id),
+            expected_name: Set(expected_name),
+            connections: Set(json!({ "first": [], "count": 0 })),
+            error_code: Set(None),
+            error_message: Set(None),
+            error_conflict: Set(None),
+            created_at: Set(now),
+            expires_at: Set(now + LIFETIME),
+            ended_at: Set(None),
+        };
+        let txn = self.db.begin().await?;
+        let row = row.insert(&txn).await?;
+        let entry = entry("attempt.started", &row, viewer.actor());
+        self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
+        Ok(row)
+    }
+
+    /// The attempt, if it is the viewer's.
+    pub async fn attempt(&self, viewer: &Viewer, id: Uuid) -> Result<Option<attempt::Model>> {
+        let Some(user) = viewer.user() else { return Ok(None) };
+        let row = attempt::Entity::find_by_id(id)
+            .filter(attempt::Column::WorkspaceId.eq(viewer.workspace()))
+            .filter(attempt::Column::StartedBy.eq(user))
+            .one(self.db.reader())
+            .await?;
+        Ok(row.map(|row| self.as_of_now(row)))
+    }
+
+    /// Where to send the person who is to finish it.
+    pub fn attempt_url(&self, attempt: &attempt::Model) -> Url {
+        let mut url = self.settings.public_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/oauth/start/{}", ids::encode(Kind::Attempt, attempt.id)));
+        url
+    }
+
+    /// Where the provider sends people back to.
+    pub(super) fn redirect_uri(&self) -> Url {
+        let mut url = self.settings.public_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/oauth/callback"));
+        url
+    }
+
+    /// Sends the first browser that opens the attempt's link to the provider.
+    pub async fn depart(&self, attempt: Uuid) -> Result<Result<Departure, NoDeparture>> {
+        let txn = self.db.begin().await?;
+        let row = attempt::Entity::find_by_id(attempt).lock_exclusive().one(&txn).await?;
+        let Some(row) = row.map(|row| self.as_of_now(row)).filter(|row| row.status == AttemptStatus::Pending) else {
+            return Ok(Err(NoDeparture::Gone));
+        };
+        if row.browser_hash.is_some() {
+            return Ok(Err(NoDeparture::Taken));
+        }
+        let Some(connector) = self.connector_of(&row.connector) else { return Ok(Err(NoDeparture::Gone)) };
+        let (state, cookie, verifier) = (self.token(), self.token(), new_verifier(&*self.entropy));
+        let mut carried = self.open_carried(&row)?;
+        let request = AuthorizationRequest {
+            state: state.expose_secret(),
+            verifier: &verifier,
+            redirect_uri: &self.redirect_uri(),
+            login_hint: row.expected_name.as_deref(),
+        };
+        let Ok(location) = self.provider.authorization_url(&connector, &carried.fields, request) else {
+            return Ok(Err(NoDeparture::Unavailable));
+        };
+        carried.verifier = Some(verifier.expose_secret().to_owned());
+        let sealed = self.seal_carried(row.id, &carried)?;
+        let mut row = attempt::ActiveModel::from(row);
+        row.state_hash = Set(Some(hash(state.expose_secret())));
+        row.browser_hash = Set(Some(hash(cookie.expose_secret())));
+        row.secret = Set(Some(sealed));
+        row.update(&txn).await?;
+        txn.commit().await?;
+        Ok(Ok(Departure { location, cookie_name: cookie_name(attempt), cookie_value: cookie }))
+    }
+
+    /// The attempt as it is, then each change of it, until it has ended.
+    pub async fn attempt_changes(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+    ) -> Result<impl Stream<Item = Result<attempt::Model>> + Send + use<>> {
+        let viewing = self.journal.follow_as(viewer, None).await?;
+        let first =
+            self.attempt(viewer, id).await?.ok_or(Error::BadInput("There is no attempt with this id.".to_owned()))?;
+        let walk = Walk { connections: self.clone(), viewing, id, next: Some(first), ended: false };
+        Ok(stream::try_unfold(walk, |mut walk| async move {
+            let attempt = walk.next().await?;
+            Ok(attempt.map(|attempt| (attempt, walk)))
+        }))
+    }
+
+    /// Ends the attempts whose time is over, and gives back what waited in them.
+    pub async fn expire_attempts(&self) -> Result<()> {
+        let over = attempt::Entity::find()
+            .filter(attempt::Column::EndedAt.is_null())
+            .filter(attempt::Column::ExpiresAt.lte(self.clock.now()))
+            .limit(100)
+            .all(self.db.reader())
+            .await?;
+        for row in over {
+            let mut change = Change::begin(self, &Viewer::job("sweep", row.workspace_id)).await?;
+            let carried = self.open_carried(&row).unwrap_or_default();
+            if change.end_attempt(&row, Ending::Expired).await? {
+                change.commit().await?;
+                self.drop_waiting(&row, carried).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back a sign-in that nothing came of.
+    pub(super) async fn drop_waiting(&self, attempt: &attempt::Model, carried: Carried) {
+        if let (Some(waiting), Some(connector)) = (carried.waiting, self.connector_of(&attempt.connector)) {
+            self.give_back(attempt.workspace_id, &connector, &Fresh::from(waiting)).await;
+        }
+    }
+
+    pub(super) fn seal_carried(&self, attempt: Uuid, carried: &Carried) -> Result<Vec<u8>> {
+        let secret = serde_json::to_vec(carried).map(zeroize::Zeroizing::new);
+        let secret = secret.map_err(|_| Error::internal("an attempt that cannot be written"))?;
+        Ok(self.vault.seal(place(attempt), &secret))
+    }
+
+    pub(super) fn open_carried(&self, attempt: &attempt::Model) -> Result<Carried> {
+        let sealed = attempt.secret.as_deref().unwrap_or_default();
+        let secret = self.vault.open(place(attempt.id), sealed).map_err(|error| Error::internal(error.to_string()))?;
+        serde_json::from_slice(&secret).map_err(|_| Error::internal("an attempt that is not one"))
+    }
+
+    /// One whose time is over has expired, also before the sweep comes by.
+    pub(super) fn as_of_now(&self, mut row: attempt::Model) -> attempt::Model {
+        if row.ended_at.is_none() && row.expires_at <= self.clock.now() {
+            row.status = AttemptStatus::Expired;
+        }
+        row
+    }
+
+    fn token(&self) -> SecretString {
+        URL_SAFE_NO_PAD.encode(random::<32>(&*self.entropy)).into()
+    }
+}
+
+/// How an attempt goes on, or ends.
+pub(super) enum Ending {
+    Succeeded(Vec<Uuid>),
+    Failed(UserError),
+    Expired,
+}
+
+impl Change<'_> {
+    /// Ends an attempt that has not ended; false where another got there first.
+    pub(super) async fn end_attempt(&mut self, row: &attempt::Model, ending: Ending) -> Result<bool> {
+        let (status, action) = match ending {
+            Ending::Succeeded(_) => (AttemptStatus::Succeeded, "attempt.succeeded"),
+            Ending::Failed(_) => (AttemptStatus::Failed, "attempt.failed"),
+            Ending::Expired => (AttemptStatus::Expired, "attempt.expired"),
+        };
+        let mut update = attempt::ActiveModel {
+            status: Set(status),
+            secret: Set(None),
+            state_hash: Set(None),
+            ended_at: Set(Some(self.now)),
+            ..Default::default()
+        };
+        match ending {
+            Ending::Succeeded(mut ids) => {
+                let count = ids.len();
+                ids.sort_unstable();
+                ids.truncate(KEPT);
+                update.connections = Set(json!({ "first": ids, "count": count }));
+            }
+            Ending::Failed(error) => {
+                update.error_code = Set(Some(error.code.as_str().to_owned()));
+                update.error_conflict = Set(error.conflicts_with.map(|conflict| conflict_node(conflict).to_string()));
+                update.error_message = Set(Some(error.message));
+            }
+            Ending::Expired => {}
+        }
+        self.move_attempt(row, update, action).await
+    }
+
+    /// Lets an attempt wait for a decision.
+    pub(super) async fn let_wait(&mut self, row: &attempt::Model, sealed: Vec<u8>) -> Result<bool> {
+        let update = attempt::ActiveModel {
+            status: Set(AttemptStatus::NeedsDecision),
+            secret: Set(Some(sealed)),
+            expires_at: Set(self.now + LIFETIME),
+            ..Default::default()
+        };
+        self.move_attempt(row, update, "attempt.waiting").await
+    }
+
+    /// Writes who signed in, as soon as it is known.
+    pub(super) async fn note_signed_in(&self, row: &attempt::Model, account: &Account) -> Result<()> {
+        attempt::Entity::update_many()
+            .col_expr(attempt::Column::SignedInId, Expr::value(account.id.clone()))
+            .col_expr(attempt::Column::SignedInName, Expr::value(account.name.clone()))
+            .filter(attempt::Column::Id.eq(row.id))
+            .exec(&self.txn)
+            .await?;
+        Ok(())
+    }
+
+    async fn move_attempt(
+        &mut self,
+        row: &attempt::Model,
+        update: attempt::ActiveModel,
+        action: &'static str,
+    ) -> Result<bool> {
+        let moved = attempt::Entity::update_many()
+            .set(update)
+            .filter(attempt::Column::Id.eq(row.id))
+            .filter(attempt::Column::Status.eq(stored_status(&self.txn, row.id).await?))
+            .filter(attempt::Column::EndedAt.is_null())
+            .exec(&self.txn)
+            .await?;
+        self.note(entry(action, row, self.actor));
+        Ok(moved.rows_affected == 1)
+    }
+}
+
+async fn stored_status(txn: &DatabaseTransaction, id: Uuid) -> Result<AttemptStatus> {
+    let row = attempt::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    row.map(|row| row.status).ok_or_else(|| Error::internal("an attempt that is gone"))
+}
+
+/// The thing that is in the way, as a node.
+pub(super) fn conflict_node(conflict: crate::error::Conflict) -> NodeId {
+    use crate::error::Conflict;
+    match conflict {
+        Conflict::Client(id) => NodeId { kind: Kind::Client, id },
+        Conflict::Connection(id) => NodeId { kind: Kind::Connection, id },
+        Conflict::Authorization(id) => NodeId { kind: Kind::Authorization, id },
+        Conflict::User(id) => NodeId { kind: Kind::User, id },
+    }
+}
+
+/// The name of an attempt's cookie: one each, so that two at once do not meet.
+pub(super) fn cookie_name(attempt: Uuid) -> String {
+    format!("patchbay_attempt_{}", attempt.simple())
+}
+
+/// What is stored of a token that has to come back.
+pub(super) fn hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+fn place(attempt: Uuid) -> Place {
+    Place { table: "attempt", column: "secret", row: attempt }
+}
+
+fn entry(action: &'static str, row: &attempt::Model, actor: Actor) -> NewEntry {
+    NewEntry {
+        topic: Topic::Attempts,
+        action,
+        actor,
+        subject: NodeId { kind: Kind::Attempt, id: row.id },
+        facts: Facts::None,
+        details: json!({ "connector": row.connector, "kind": row.kind.as_str() }),
+    }
+}
+
+/// One follower of an attempt.
+struct Walk {
+    connections: Connections,
+    viewing: Viewing,
+    id: Uuid,
+    next: Option<attempt::Model>,
+    ended: bool,
+}
+
+impl Walk {
+    async fn next(&mut self) -> Result<Option<attempt::Model>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let attempt = match self.next.take() {
+            Some(first) => first,
+            None => self.changed().await?,
+        };
+        self.ended =
+            matches!(attempt.status, AttemptStatus::Succeeded | AttemptStatus::Failed | AttemptStatus::Expired);
+        Ok(Some(attempt))
+    }
+
+    async fn changed(&mut self) -> Result<attempt::Model> {
+        loop {
+            let entry = self.viewing.next().await?;
+            if entry.topic == Topic::Attempts && entry.subject.id == self.id {
+                let row = self.connections.attempt(self.viewing.viewer(), self.id).await?;
+                return row.ok_or_else(|| Error::internal("an attempt that is gone"));
+            }
+        }
+    }
+}

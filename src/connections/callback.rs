@@ -1,0 +1,207 @@
+//! The callback: what a browser brings back from the provider, judged before anything is done with it.
+
+use entity::{AttemptStatus, attempt};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use secrecy::SecretString;
+use subtle::ConstantTimeEq;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    attempts::{Carried, Ending, Plan, hash},
+    credentials::Fresh,
+    lifecycle::Change,
+};
+use crate::{
+    access::Viewer,
+    catalogue::Connector,
+    error::{Error, Result, UserError, UserErrorCode},
+    ids::{self, Kind},
+    provider::{Failure, Rejection},
+};
+
+/// The parameters of a callback (RFC 6749 §4.1.2, RFC 9207 §2).
+#[derive(Default)]
+pub struct Callback {
+    pub state: String,
+    pub code: Option<SecretString>,
+    pub error: Option<String>,
+    pub iss: Option<String>,
+}
+
+/// Where the browser goes from here.
+pub struct Returned {
+    pub status: AttemptStatus,
+    /// For the person, where there is no `return_url`.
+    pub message: String,
+    /// With the attempt and its status in the query.
+    pub return_url: Option<Url>,
+}
+
+/// Why a callback is not taken: the same answer whatever is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("This sign-in does not belong to this browser, was finished already, or took too long. Start again.")]
+pub struct NotTaken;
+
+impl Connections {
+    /// Takes a callback, once, from the browser that owns the attempt; `cookie` reads that browser's cookies.
+    pub async fn arrive(
+        &self,
+        callback: Callback,
+        cookie: impl Fn(&str) -> Option<String> + Send,
+    ) -> Result<Result<Returned, NotTaken>> {
+        let found = attempt::Entity::find()
+            .filter(attempt::Column::StateHash.eq(hash(&callback.state)))
+            .one(self.db.reader())
+            .await?;
+        let Some(row) = found.filter(|row| row.expires_at > self.clock.now()) else { return Ok(Err(NotTaken)) };
+        let brought = cookie(&super::attempts::cookie_name(row.id)).map(|value| hash(&value)).unwrap_or_default();
+        let owned = row.browser_hash.as_deref().is_some_and(|owner| bool::from(owner.ct_eq(&brought)));
+        if !owned || !self.consume(&row).await? {
+            return Ok(Err(NotTaken));
+        }
+        self.finish(&row, callback).await?;
+        self.returned(row.id).await.map(Ok)
+    }
+
+    /// Takes the state out, so that no second callback finds it.
+    async fn consume(&self, row: &attempt::Model) -> Result<bool> {
+        let taken = attempt::Entity::update_many()
+            .col_expr(attempt::Column::Status, Expr::value(AttemptStatus::Exchanging.as_str()))
+            .col_expr(attempt::Column::StateHash, Expr::value(None::<Vec<u8>>))
+            .filter(attempt::Column::Id.eq(row.id))
+            .filter(attempt::Column::StateHash.eq(row.state_hash.clone()))
+            .filter(attempt::Column::Status.eq(AttemptStatus::Pending))
+            .exec(self.db.writer())
+            .await?;
+        Ok(taken.rows_affected == 1)
+    }
+
+    /// Does what the attempt is for; what the person can mend is written to the attempt.
+    async fn finish(&self, row: &attempt::Model, callback: Callback) -> Result<()> {
+        let viewer = self.starter(row).await?;
+        let outcome = match &viewer {
+            Some(viewer) => self.redeem(viewer, row, callback).await,
+            None => Err(UserError::new(UserErrorCode::Rejected, "Whoever started this is no longer active.").into()),
+        };
+        let error = match outcome {
+            Ok(()) => return Ok(()),
+            Err(Error::Rejected(errors)) => errors.into_iter().next(),
+            Err(Error::Forbidden) => Some(UserError::new(UserErrorCode::Rejected, "You may not do this any more.")),
+            Err(other) => {
+                self.fail(row, unexpected()).await?;
+                return Err(other);
+            }
+        };
+        self.fail(row, error.unwrap_or_else(unexpected)).await
+    }
+
+    pub(super) async fn fail(&self, row: &attempt::Model, error: UserError) -> Result<()> {
+        let mut change = Change::begin(self, &Viewer::job("callback", row.workspace_id)).await?;
+        change.end_attempt(row, Ending::Failed(error)).await?;
+        change.commit().await
+    }
+
+    /// Redeems the code and settles what it brought. Nothing is written before the identity is known.
+    async fn redeem(&self, viewer: &Viewer, row: &attempt::Model, callback: Callback) -> Result<()> {
+        let connector = self.connector(&row.connector, "connector")?;
+        let carried = self.open_carried(row)?;
+        let issuer = self.provider.accepts_issuer(&connector, &carried.fields, callback.iss.as_deref());
+        if !issuer.map_err(|failure| refused(&failure))? {
+            let message = "The answer did not come from the data source that was asked.";
+            return Err(UserError::new(UserErrorCode::Rejected, message).into());
+        }
+        let code = match (callback.error.as_deref(), callback.code) {
+            (None, Some(code)) => code,
+            (Some("access_denied"), _) => {
+                return Err(
+                    UserError::new(UserErrorCode::Denied, "The sign-in was cancelled at the data source.").into()
+                );
+            }
+            (_, _) => {
+                return Err(
+                    UserError::new(UserErrorCode::Rejected, "The data source did not complete the sign-in.").into()
+                );
+            }
+        };
+        let fresh = self.exchange(&connector, carried, &code).await?;
+        if let Some(account) = &fresh.account {
+            let change = Change::begin(self, viewer).await?;
+            change.note_signed_in(row, account).await?;
+            change.commit().await?;
+        }
+        self.settle(viewer, row, &connector, fresh, super::settle::Decision::default()).await
+    }
+
+    async fn exchange(&self, connector: &Connector, carried: Carried, code: &SecretString) -> Result<Fresh> {
+        let verifier = SecretString::from(carried.verifier.unwrap_or_default());
+        let grant = self
+            .provider
+            .exchange_code(connector, &carried.fields, code, &verifier, &self.redirect_uri())
+            .await
+            .map_err(|failure| refused(&failure))?;
+        if !grant.missing_required.is_empty() {
+            let missing = grant.missing_required.join(", ");
+            let message = format!("The data source granted less than is needed. Missing: {missing}.");
+            return Err(UserError::new(UserErrorCode::MissingScopes, message).into());
+        }
+        let mut fresh = Fresh::granted(grant, None);
+        fresh.account =
+            self.provider.identify(connector, &mut fresh.credential).await.map_err(|failure| refused(&failure))?;
+        Ok(fresh)
+    }
+
+    async fn returned(&self, attempt: Uuid) -> Result<Returned> {
+        let row = attempt::Entity::find_by_id(attempt).one(self.db.reader()).await?;
+        let row = row.ok_or_else(|| Error::internal("an attempt that is gone"))?;
+        let message = match row.status {
+            AttemptStatus::Succeeded => "Done. You can close this page.".to_owned(),
+            AttemptStatus::NeedsDecision => {
+                "Signed in. Go back to where you came from to choose what is meant.".to_owned()
+            }
+            _ => row.error_message.clone().unwrap_or_else(|| "This did not work. Start again.".to_owned()),
+        };
+        let return_url = Plan::of(&row)?.return_url.and_then(|url| Url::parse(&url).ok()).map(|mut url| {
+            url.query_pairs_mut()
+                .append_pair("attempt", &ids::encode(Kind::Attempt, row.id))
+                .append_pair("status", row.status.as_str());
+            url
+        });
+        Ok(Returned { status: row.status, message, return_url })
+    }
+
+    /// Whoever started the attempt, as they are today.
+    async fn starter(&self, row: &attempt::Model) -> Result<Option<Viewer>> {
+        let found = entity::user::Entity::find_by_id(row.started_by)
+            .find_also_related(entity::workspace::Entity)
+            .one(self.db.reader())
+            .await?;
+        Ok(match found {
+            Some((user, Some(workspace))) if user.active => Some(Viewer::person(&user, &workspace, None, i64::MAX)),
+            _ => None,
+        })
+    }
+}
+
+/// What a provider's refusal means to the person at the browser, or behind the form.
+pub(super) fn refused(failure: &Failure) -> UserError {
+    match failure {
+        Failure::Transient { .. } => UserError::new(
+            UserErrorCode::ProviderUnavailable,
+            "The data source could not be reached, or failed. Nothing was changed; try again.",
+        ),
+        Failure::Rejected(Rejection::Forbidden) => {
+            UserError::new(UserErrorCode::Rejected, "The data source denies access with this sign-in.")
+        }
+        Failure::Rejected(_) => UserError::new(UserErrorCode::Rejected, "The data source did not accept this."),
+        Failure::OurClientRejected => UserError::new(
+            UserErrorCode::NotConfigured,
+            "The data source refuses this server's OAuth client. An administrator has to look at its settings.",
+        ),
+    }
+}
+
+fn unexpected() -> UserError {
+    UserError::new(UserErrorCode::ProviderUnavailable, "Something went wrong. Nothing was changed; try again.")
+}

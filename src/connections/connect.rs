@@ -1,0 +1,432 @@
+//! Plugging in: in the browser, through an authorization that exists, or with credentials.
+
+use entity::{AttemptKind, attempt, authorization, client, connection};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
+use serde_json::json;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    attempts::{NewAttempt, Plan},
+    callback::refused,
+    credentials::{Fresh, key_of_fields},
+    held::{Held, Member, hold_one},
+    lifecycle::Change,
+    settle::{Choice, meanwhile},
+    visibility,
+};
+use crate::{
+    access::{Action, Reach, Viewer},
+    catalogue::{Connector, FieldProblem},
+    error::{Conflict, Error, Result, UserError, UserErrorCode},
+    ids::{Kind, NodeId},
+    journal::Touched,
+    pages::fold,
+    people::names,
+    provider::{Account, Credential},
+};
+
+/// What to connect.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The connector's slug.
+    pub connector: String,
+    pub client: Option<Uuid>,
+    pub name: Option<String>,
+    pub account: Option<String>,
+    pub external_id: Option<String>,
+    pub using: ConnectUsing,
+}
+
+/// By which way. Fields are pairs of name and value.
+#[derive(Clone)]
+pub enum ConnectUsing {
+    Browser { fields: Vec<(String, String)>, return_url: Option<String> },
+    Authorization(Uuid),
+    Credentials(Vec<(String, String)>),
+}
+
+impl std::fmt::Debug for ConnectUsing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Browser { .. } => "Browser",
+            Self::Authorization(_) => "Authorization",
+            Self::Credentials(_) => "Credentials",
+        })
+    }
+}
+
+/// What connecting came to.
+#[derive(Debug, Clone)]
+pub enum Started {
+    /// It is connected.
+    Connected(connection::Model),
+    /// Someone has to finish it in a browser.
+    Attempt(attempt::Model),
+}
+
+/// A connection that is about to be.
+pub(super) struct NewConnection {
+    pub(super) name: Option<String>,
+    pub(super) client: Option<Uuid>,
+    pub(super) external_id: Option<String>,
+    pub(super) account: Option<Account>,
+}
+
+impl Connections {
+    /// Connects a data source.
+    pub async fn connect(&self, viewer: &Viewer, input: Connect) -> Result<Started> {
+        viewer.may(Action::Connect)?;
+        let connector = self.connector(&input.connector, "connector")?;
+        let name = input.name.as_deref().map(|name| names::name("name", name)).transpose()?;
+        let external_id = input.external_id.as_deref().map(|id| names::external_id("externalId", id)).transpose()?;
+        let account = input.account.as_deref().map(|id| names::external_id("accountId", id)).transpose()?;
+        if let Some(known) = self.known_as(viewer, external_id.as_deref()).await? {
+            return Ok(Started::Connected(known));
+        }
+        self.require_client(viewer.workspace(), input.client).await?;
+        let new = NewConnection { name, client: input.client, external_id, account: None };
+        match input.using {
+            ConnectUsing::Browser { fields, return_url } => {
+                self.connect_in_browser(viewer, &connector, new, account, fields, return_url).await
+            }
+            ConnectUsing::Authorization(id) => self.connect_through(viewer, &connector, new, account, id).await,
+            ConnectUsing::Credentials(fields) => self.connect_with(viewer, &connector, new, account, fields).await,
+        }
+    }
+
+    async fn connect_in_browser(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        new: NewConnection,
+        account: Option<String>,
+        fields: Vec<(String, String)>,
+        return_url: Option<String>,
+    ) -> Result<Started> {
+        if !connector.is_oauth() {
+            return Err(Error::from(
+                UserError::new(UserErrorCode::Invalid, "This data source takes credentials, not a sign-in.")
+                    .at(["using", "browser"]),
+            ));
+        }
+        let fields =
+            connector.check_fields(&fields).map_err(|problem| bad_field(&problem, &["using", "browser", "fields"]))?;
+        let return_url = self.checked_return_url(return_url, &["using", "browser", "returnUrl"])?;
+        let plan = Plan {
+            client: new.client,
+            name: new.name,
+            external_id: new.external_id,
+            account,
+            account_change: None,
+            return_url,
+        };
+        let attempt =
+            NewAttempt { kind: AttemptKind::Connect, connector, plan, connection: None, expected: None, fields };
+        Ok(Started::Attempt(self.start(viewer, attempt).await?))
+    }
+
+    async fn connect_through(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        mut new: NewConnection,
+        account: Option<String>,
+        id: Uuid,
+    ) -> Result<Started> {
+        let path = ["using", "authorizationId"];
+        let row = self.usable_authorization(viewer, connector, id, &path).await?;
+        new.account = self.chosen(connector, &self.open(&row)?, account.as_deref()).await?;
+        let mut change = Change::begin(self, viewer).await?;
+        let held = hold_one(&change.txn, id).await?.filter(|held| !held.is_removed());
+        let mut held = held.ok_or_else(meanwhile)?;
+        if held.authorization.status == entity::Status::Disconnected {
+            return Err(disconnected(id, &path).into());
+        }
+        let connection = change.plug(&mut held, connector, new, viewer).await?;
+        change.commit().await?;
+        Ok(Started::Connected(connection))
+    }
+
+    async fn connect_with(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        mut new: NewConnection,
+        account: Option<String>,
+        fields: Vec<(String, String)>,
+    ) -> Result<Started> {
+        let path = ["using", "credentials"];
+        if connector.is_oauth() {
+            let error = UserError::new(UserErrorCode::Invalid, "This data source is connected by signing in.");
+            return Err(error.at(path).into());
+        }
+        let fresh = self.try_credentials(connector, &fields, &path).await?;
+        new.account = self.chosen(connector, &fresh.credential, account.as_deref()).await?;
+        let mut change = Change::begin(self, viewer).await?;
+        let mut held = change.authorize(connector, &fresh, viewer.user()).await?;
+        let key = key_of_fields(connector, &fresh.credential.fields);
+        let connection = change.plug_as(&mut held, connector, new, viewer, key).await?;
+        change.commit().await?;
+        Ok(Started::Connected(connection))
+    }
+
+    /// Tries typed credentials at the provider, before anything is stored.
+    pub(super) async fn try_credentials(
+        &self,
+        connector: &Connector,
+        fields: &[(String, String)],
+        path: &[&str],
+    ) -> Result<Fresh> {
+        let fields = connector.check_fields(fields).map_err(|problem| bad_field(&problem, path))?;
+        if !self.provider.is_configured(connector) {
+            let message = "This server is not configured for this connector.";
+            return Err(UserError::new(UserErrorCode::NotConfigured, message).into());
+        }
+        let refused = |failure| Error::from(refused(&failure).at(path.iter().copied()));
+        let mut credential = Credential { fields, ..Credential::default() };
+        let account = self.provider.identify(connector, &mut credential).await.map_err(refused)?;
+        if connector.probe.request.is_some() {
+            self.provider.probe(connector, &credential, None).await.map_err(refused)?;
+        }
+        Ok(Fresh::typed(credential, account))
+    }
+
+    /// An OAuth authorization of this connector that the viewer may use for more.
+    pub(super) async fn usable_authorization(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        id: Uuid,
+        path: &[&str],
+    ) -> Result<authorization::Model> {
+        let seen = visibility::authorizations(viewer)
+            .filter(authorization::Column::Id.eq(id))
+            .filter(authorization::Column::RemovedAt.is_null())
+            .one(self.db.reader())
+            .await?;
+        let unknown =
+            || UserError::new(UserErrorCode::NotFound, "There is nothing with this id.").at(path.iter().copied());
+        let row = seen.ok_or_else(unknown)?;
+        if viewer.may(Action::UseAuthorization)? == Reach::Made && row.created_by != viewer.user() {
+            return Err(Error::Forbidden);
+        }
+        if row.connector != connector.slug || row.method != entity::AuthMethod::OAuth2 {
+            let error = UserError::new(UserErrorCode::Invalid, "This authorization does not fit this data source.");
+            return Err(error.at(path.iter().copied()).into());
+        }
+        if row.status == entity::Status::Disconnected { Err(disconnected(id, path).into()) } else { Ok(row) }
+    }
+
+    /// The account that is meant, where the connector has several: without a browser nothing can ask.
+    async fn chosen(
+        &self,
+        connector: &Connector,
+        credential: &Credential,
+        wanted: Option<&str>,
+    ) -> Result<Option<Account>> {
+        match self.choose(connector, credential, wanted, &["accountId"]).await? {
+            Choice::Only => Ok(None),
+            Choice::This(account) => Ok(Some(account)),
+            Choice::Open => Err(Error::invalid("accountId", "Say which of the available accounts is meant.")),
+        }
+    }
+
+    /// A connection that is known by this external id already.
+    async fn known_as(&self, viewer: &Viewer, external_id: Option<&str>) -> Result<Option<connection::Model>> {
+        let Some(external_id) = external_id else { return Ok(None) };
+        let by_id = |select: sea_orm::Select<connection::Entity>| {
+            select
+                .filter(connection::Column::ExternalId.eq(external_id))
+                .filter(connection::Column::RemovedAt.is_null())
+        };
+        if let Some(known) = by_id(visibility::connections(viewer)).one(self.db.reader()).await? {
+            return Ok(Some(known));
+        }
+        let workspace = connection::Column::WorkspaceId.eq(viewer.workspace());
+        let hidden = by_id(connection::Entity::find().filter(workspace)).one(self.db.reader()).await?;
+        if hidden.is_some() { Err(external_id_taken(None)) } else { Ok(None) }
+    }
+
+    pub(super) async fn require_client(&self, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
+        let Some(id) = client else { return Ok(()) };
+        let found = client::Entity::find_by_id(id)
+            .filter(client::Column::WorkspaceId.eq(workspace))
+            .filter(client::Column::RemovedAt.is_null())
+            .one(self.db.reader())
+            .await?;
+        if found.is_some() { Ok(()) } else { Err(Error::not_found("clientId")) }
+    }
+
+    /// A `returnUrl` whose origin is allowed.
+    pub(super) fn checked_return_url(&self, given: Option<String>, path: &[&str]) -> Result<Option<String>> {
+        let Some(given) = given else { return Ok(None) };
+        let allowed = |url: &Url| {
+            let origin = url.origin();
+            matches!(url.scheme(), "http" | "https")
+                && url.username().is_empty()
+                && url.password().is_none()
+                && (origin == self.settings.public_url.origin() || self.settings.allowed_origins.contains(&origin))
+        };
+        match Url::parse(&given).ok().filter(allowed).filter(|_| given.len() <= 2_000) {
+            Some(url) => Ok(Some(url.into())),
+            None => {
+                Err(UserError::new(UserErrorCode::Invalid, "This address is not at an origin that the server allows.")
+                    .at(path.iter().copied())
+                    .into())
+            }
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Adds a connection to a held authorization that works.
+    pub(super) async fn plug(
+        &mut self,
+        held: &mut Held,
+        connector: &Connector,
+        new: NewConnection,
+        viewer: &Viewer,
+    ) -> Result<connection::Model> {
+        self.plug_as(held, connector, new, viewer, None).await
+    }
+
+    /// The same, where the fields give a key for whoever has no account to go by.
+    async fn plug_as(
+        &mut self,
+        held: &mut Held,
+        connector: &Connector,
+        new: NewConnection,
+        viewer: &Viewer,
+        key_of_fields: Option<String>,
+    ) -> Result<connection::Model> {
+        let id = self.new_id();
+        let account = new.account.as_ref();
+        let identity = held.authorization.account_id.clone();
+        let key = account.map(|account| account.id.clone()).or(identity).or(key_of_fields);
+        let key = key.unwrap_or_else(|| format!("connection:{id}"));
+        self.require_free(connector, new.client, &key, None).await?;
+        let name =
+            new.name.unwrap_or_else(|| default_name(connector, account, held.authorization.account_name.as_deref()));
+        let row = connection::Model {
+            id,
+            workspace_id: self.workspace,
+            name_key: fold(&name),
+            name,
+            external_id: new.external_id,
+            connector: connector.slug.clone(),
+            client_id: new.client,
+            authorization_id: held.id(),
+            account_id: account.map(|account| account.id.clone()),
+            account_name: account.map(|account| account.name.clone()),
+            account_key: key,
+            status: held.authorization.status,
+            status_changed_at: self.now,
+            lost_access: false,
+            last_checked_at: Some(self.now),
+            probe_at: self.connections.account_probe_at(
+                connector,
+                account.map(|account| account.id.as_str()),
+                self.now,
+            ),
+            refused_once: false,
+            created_by: viewer.user(),
+            created_at: self.now,
+            removed_at: None,
+        };
+        let row = connection::ActiveModel::from(row).insert(&self.txn).await.map_err(taken)?;
+        let member = Member { row: row.clone(), shares: Vec::new(), own: None };
+        let after = Some(held.fact(&member));
+        held.members.push(member);
+        let touched = vec![Touched { connection: id, before: None, after }];
+        let details = json!({ "name": row.name, "connector": row.connector });
+        self.tell("connection.added", NodeId { kind: Kind::Connection, id }, touched, details);
+        Ok(row)
+    }
+
+    /// Refuses what is connected for this client already.
+    pub(super) async fn require_free(
+        &self,
+        connector: &Connector,
+        client: Option<Uuid>,
+        key: &str,
+        except: Option<Uuid>,
+    ) -> Result<()> {
+        let same_client = match client {
+            Some(client) => connection::Column::ClientId.eq(client),
+            None => connection::Column::ClientId.is_null(),
+        };
+        let there = connection::Entity::find()
+            .filter(connection::Column::WorkspaceId.eq(self.workspace))
+            .filter(connection::Column::Connector.eq(&connector.slug))
+            .filter(same_client)
+            .filter(connection::Column::AccountKey.eq(key))
+            .filter(connection::Column::RemovedAt.is_null())
+            .one(&self.txn)
+            .await?;
+        match there.filter(|there| Some(there.id) != except) {
+            Some(there) => {
+                let message = "This account is connected for this client already.";
+                Err(UserError::new(UserErrorCode::Conflict, message).against(Conflict::Connection(there.id)).into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The live OAuth authorization of this account.
+pub(super) async fn find_authorization<C: ConnectionTrait>(
+    db: &C,
+    workspace: Uuid,
+    connector: &str,
+    account: &str,
+) -> Result<Option<Uuid>> {
+    let row = authorization::Entity::find()
+        .filter(authorization::Column::WorkspaceId.eq(workspace))
+        .filter(authorization::Column::Connector.eq(connector))
+        .filter(authorization::Column::AccountId.eq(account))
+        .filter(authorization::Column::Method.eq(entity::AuthMethod::OAuth2))
+        .filter(authorization::Column::RemovedAt.is_null())
+        .one(db)
+        .await?;
+    Ok(row.map(|row| row.id))
+}
+
+/// What a unique index said: someone else connected the same at this moment.
+pub(super) fn taken(error: sea_orm::DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(index)) if index.contains("external_id") => external_id_taken(None),
+        Some(SqlErr::UniqueConstraintViolation(_)) => meanwhile(),
+        _ => error.into(),
+    }
+}
+
+pub(super) fn external_id_taken(by: Option<Uuid>) -> Error {
+    let error = UserError::new(UserErrorCode::Conflict, "Another connection has this external id.").at(["externalId"]);
+    match by {
+        Some(id) => error.against(Conflict::Connection(id)).into(),
+        None => error.into(),
+    }
+}
+
+fn disconnected(authorization: Uuid, path: &[&str]) -> UserError {
+    UserError::new(UserErrorCode::Conflict, "This authorization is disconnected. Reconnect it first.")
+        .at(path.iter().copied())
+        .against(Conflict::Authorization(authorization))
+}
+
+/// What was typed wrongly, at its place below `path`.
+pub(super) fn bad_field(problem: &FieldProblem, path: &[&str]) -> UserError {
+    let place = problem.index.map(|index| index.to_string());
+    let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).chain(place).collect();
+    UserError::new(UserErrorCode::Invalid, problem.to_string()).at(path)
+}
+
+/// The connector's and the account's name.
+fn default_name(connector: &Connector, account: Option<&Account>, identity: Option<&str>) -> String {
+    match account.map(|account| account.name.as_str()).or(identity) {
+        Some(account) => format!("{} – {account}", connector.name),
+        None => connector.name.clone(),
+    }
+}

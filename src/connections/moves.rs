@@ -1,0 +1,108 @@
+//! Moving connections from one authorization to another, and giving them another account's key.
+
+use entity::{DisconnectionEnd, Status};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    held::Held,
+    lifecycle::{Change, Healed},
+};
+use crate::{
+    access::Viewer,
+    error::Result,
+    ids::{Kind, NodeId},
+    journal::Touched,
+};
+
+impl Change<'_> {
+    /// Moves `connections` from one held authorization onto another that works; `viewer` becomes their owner where they
+    /// could reconnect them. An emptied authorization is retired: its credential comes back, sealed.
+    pub(super) async fn transfer(
+        &mut self,
+        from: &mut Held,
+        onto: &mut Held,
+        connections: &[Uuid],
+        viewer: &Viewer,
+    ) -> Result<Option<Vec<u8>>> {
+        let before = from.facts();
+        let (moving, staying) =
+            std::mem::take(&mut from.members).into_iter().partition(|member| connections.contains(&member.row.id));
+        from.members = staying;
+        let connector = self.connections.connector_of(&onto.authorization.connector);
+        for mut member in moving {
+            if let Some(own) = member.own.take() {
+                self.end(own.id, DisconnectionEnd::Reconnected, viewer.user()).await?;
+            }
+            let row = &mut member.row;
+            row.authorization_id = onto.id();
+            if row.account_id.is_none() {
+                row.account_key = onto.authorization.account_id.clone().unwrap_or_else(|| row.account_key.clone());
+            }
+            (row.lost_access, row.refused_once) = (false, false);
+            if row.status != onto.authorization.status {
+                (row.status, row.status_changed_at) = (onto.authorization.status, self.now);
+            }
+            if let Some(connector) = &connector {
+                row.probe_at = self.connections.account_probe_at(connector, row.account_id.as_deref(), self.now);
+                self.require_free(connector, row.client_id, &row.account_key, Some(row.id)).await?;
+            }
+            self.write_member(&member.row).await?;
+            onto.members.push(member);
+        }
+        self.hand_over(onto, connections, viewer).await?;
+        self.tell_moved(onto, connections, &before, from.disconnection.as_ref().map(|open| open.id));
+        if from.members.is_empty() {
+            return self.retire(from, Healed::By(viewer).end(), viewer.user()).await;
+        }
+        Ok(None)
+    }
+
+    fn tell_moved(
+        &mut self,
+        onto: &Held,
+        connections: &[Uuid],
+        before: &std::collections::HashMap<Uuid, crate::journal::Fact>,
+        disconnection: Option<Uuid>,
+    ) {
+        let moved = onto.members.iter().filter(|member| connections.contains(&member.row.id));
+        let touched: Vec<Touched> = moved
+            .map(|member| Touched {
+                connection: member.row.id,
+                before: before.get(&member.row.id).cloned(),
+                after: Some(onto.fact(member)),
+            })
+            .collect();
+        let was_broken = |one: &Touched| one.before.as_ref().is_some_and(|fact| fact.status == Status::Disconnected);
+        let action = if touched.iter().any(was_broken) { "connection.reconnected" } else { "connection.updated" };
+        let subject = NodeId { kind: Kind::Authorization, id: onto.id() };
+        let details = json!({ "disconnection": disconnection, "connections": touched.len(), "moved": true });
+        self.tell(action, subject, touched, details);
+    }
+
+    /// After an authorization changed its account in place: the connections that go by it get its key.
+    pub(super) async fn rekey(&mut self, held: &mut Held, connections: &[Uuid]) -> Result<()> {
+        for id in connections {
+            self.rekey_to(held, *id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a connection the key of its account: the chosen one's, else the authorization's, else `otherwise`.
+    pub(super) async fn rekey_to(
+        &mut self,
+        held: &mut Held,
+        connection: Uuid,
+        otherwise: Option<String>,
+    ) -> Result<()> {
+        let identity = held.authorization.account_id.clone();
+        let Some(member) = held.members.iter_mut().find(|member| member.row.id == connection) else { return Ok(()) };
+        let key = member.row.account_id.clone().or(identity).or(otherwise);
+        member.row.account_key = key.unwrap_or_else(|| member.row.account_key.clone());
+        let row = member.row.clone();
+        if let Some(connector) = self.connections.connector_of(&row.connector) {
+            self.require_free(&connector, row.client_id, &row.account_key, Some(row.id)).await?;
+        }
+        self.write_member(&row).await
+    }
+}

@@ -1,0 +1,272 @@
+//! Getting it to work again: in the browser, with new credentials, or by moving to an authorization that works.
+
+use entity::{AccountChange, AttemptKind, attempt, authorization, connection};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    attempts::{KEPT, NewAttempt, Plan},
+    callback::refused,
+    connect::bad_field,
+    credentials::{Fresh, key_of_fields},
+    held::{hold, hold_one},
+    lifecycle::{Change, Healed},
+    settle::{meanwhile, mismatch},
+    visibility,
+};
+use crate::{
+    access::{Action, Viewer},
+    catalogue::Connector,
+    error::{Conflict, Error, Result, UserError, UserErrorCode},
+    provider::Account,
+};
+
+/// What to reconnect, and how.
+#[derive(Clone)]
+pub struct Reconnect {
+    pub connection: Uuid,
+    /// Pairs of name and value.
+    pub credentials: Option<Vec<(String, String)>>,
+    pub authorization: Option<Uuid>,
+    pub account_change: AccountChange,
+    pub return_url: Option<String>,
+}
+
+/// What reconnecting came to.
+#[derive(Debug, Clone)]
+pub enum Reconnected {
+    /// Someone has to finish it in a browser.
+    Attempt(attempt::Model),
+    Done {
+        /// The first 100 by id.
+        connections: Vec<connection::Model>,
+        authorization: authorization::Model,
+        /// The one that ended.
+        disconnection: Option<Uuid>,
+    },
+}
+
+impl Connections {
+    /// Reconnects a connection, and with it all that share its authorization.
+    pub async fn reconnect(&self, viewer: &Viewer, input: Reconnect) -> Result<Reconnected> {
+        viewer.may(Action::Tend)?;
+        let row = self.tended(viewer, input.connection, Action::Tend).await?;
+        let missing = || UserError::new(UserErrorCode::NotConfigured, "This connector is no longer in the catalogue.");
+        let connector = self.connector_of(&row.connector).ok_or_else(missing)?;
+        let invalid = |field, message| Err(Error::invalid(field, message));
+        match (connector.is_oauth(), input.credentials, input.authorization) {
+            (_, Some(_), Some(_)) => invalid("authorizationId", "Send credentials or an authorization, not both."),
+            (true, Some(_), None) => invalid("credentials", "This data source is reconnected by signing in."),
+            (false, None, None) => invalid("credentials", "This data source needs its new credentials."),
+            (false, None, Some(_)) => invalid("authorizationId", "This data source has no shared authorizations."),
+            (true, None, None) => {
+                self.reconnect_in_browser(viewer, &connector, &row, input.account_change, input.return_url).await
+            }
+            (true, None, Some(id)) => self.reconnect_through(viewer, &connector, &row, id).await,
+            (false, Some(fields), None) => {
+                self.reconnect_with(viewer, &connector, &row, &fields, input.account_change).await
+            }
+        }
+    }
+
+    async fn reconnect_in_browser(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        row: &connection::Model,
+        change: AccountChange,
+        return_url: Option<String>,
+    ) -> Result<Reconnected> {
+        let return_url = self.checked_return_url(return_url, &["returnUrl"])?;
+        let authorization = self.authorization_of(row).await?;
+        let fields = self.open(&authorization)?.fields;
+        let expected = authorization
+            .account_id
+            .map(|id| Account { name: authorization.account_name.unwrap_or_else(|| id.clone()), id });
+        let plan = Plan { account_change: Some(change.as_str().to_owned()), return_url, ..Plan::default() };
+        let kind = AttemptKind::Reconnect;
+        let attempt = NewAttempt { kind, connector, plan, connection: Some(row.id), expected, fields };
+        Ok(Reconnected::Attempt(self.start(viewer, attempt).await?))
+    }
+
+    /// Moves the connection to an authorization that works already.
+    async fn reconnect_through(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        row: &connection::Model,
+        onto: Uuid,
+    ) -> Result<Reconnected> {
+        let target = self.usable_authorization(viewer, connector, onto, &["authorizationId"]).await?;
+        if onto == row.authorization_id {
+            return Err(Error::invalid("authorizationId", "The connection has this authorization already."));
+        }
+        self.require_reach(connector, &target, row).await?;
+        let mut change = Change::begin(self, viewer).await?;
+        let (mut these, mut others): (Vec<_>, Vec<_>) = hold(&change.txn, &[row.authorization_id, onto])
+            .await?
+            .into_iter()
+            .filter(|held| !held.is_removed())
+            .partition(|held| held.id() == row.authorization_id);
+        let from = these.pop().filter(|held| held.member(row.id).is_some());
+        let (mut from, mut onto) = (from.ok_or_else(meanwhile)?, others.pop().ok_or_else(meanwhile)?);
+        if onto.authorization.status == entity::Status::Disconnected {
+            return Err(meanwhile());
+        }
+        let disconnection = from.disconnection.as_ref().map(|open| open.id);
+        let retired = change.transfer(&mut from, &mut onto, &[row.id], viewer).await?;
+        let (left, authorization) = (from.id(), onto.authorization.clone());
+        change.commit().await?;
+        self.revoke_retired(connector, left, retired).await;
+        let connections = self.rows(&[row.id]).await?;
+        Ok(Reconnected::Done { connections, authorization, disconnection })
+    }
+
+    async fn require_reach(
+        &self,
+        connector: &Connector,
+        target: &authorization::Model,
+        row: &connection::Model,
+    ) -> Result<()> {
+        let (Some(_), Some(account)) = (&connector.accounts, &row.account_id) else { return Ok(()) };
+        let credential = self.open(target)?;
+        let accounts = self.provider.accounts(connector, &credential).await.map_err(|failure| refused(&failure))?;
+        if accounts.iter().any(|one| one.id == *account) {
+            return Ok(());
+        }
+        let message = "This authorization does not reach the connection's account.";
+        Err(UserError::new(UserErrorCode::Conflict, message)
+            .at(["authorizationId"])
+            .against(Conflict::Authorization(target.id))
+            .into())
+    }
+
+    /// Replaces the key or password in place, once it has been tried.
+    async fn reconnect_with(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        row: &connection::Model,
+        fields: &[(String, String)],
+        change: AccountChange,
+    ) -> Result<Reconnected> {
+        connector.check_fields(fields).map_err(|problem| bad_field(&problem, &["credentials"]))?;
+        let fresh = self.try_credentials(connector, fields, &["credentials"]).await?;
+        let before = self.authorization_of(row).await?;
+        if !self.means_same(connector, row, &before, &fresh)? && !meant(change) {
+            return Err(mismatch().at(["credentials"]).into());
+        }
+        let mut work = Change::begin(self, viewer).await?;
+        let held = hold_one(&work.txn, row.authorization_id).await?;
+        let mut held = held.filter(|held| held.member(row.id).is_some()).ok_or_else(meanwhile)?;
+        let disconnection = held.disconnection.as_ref().map(|open| open.id);
+        let own = held.member(row.id).and_then(|member| member.own.as_ref().map(|own| own.id));
+        work.store(&mut held, connector, &fresh).await?;
+        work.rekey_to(&mut held, row.id, key_of_fields(connector, &fresh.credential.fields)).await?;
+        work.heal(&mut held, Healed::By(viewer)).await?;
+        work.regain(&mut held, &[row.id], Healed::By(viewer)).await?;
+        work.commit().await?;
+        let authorization = self.authorization_of(row).await?;
+        let connections = self.rows(&[row.id]).await?;
+        Ok(Reconnected::Done { connections, authorization, disconnection: disconnection.or(own) })
+    }
+
+    /// Whether the credentials open the same account as before.
+    fn means_same(
+        &self,
+        connector: &Connector,
+        row: &connection::Model,
+        before: &authorization::Model,
+        fresh: &Fresh,
+    ) -> Result<bool> {
+        match (&before.account_id, &fresh.account) {
+            (Some(before), Some(now)) => Ok(*before == now.id),
+            (None, Some(_)) | (Some(_), None) => Ok(true),
+            (None, None) => {
+                let now = key_of_fields(connector, &fresh.credential.fields);
+                Ok(now.is_none_or(|now| now == row.account_key || !row.account_key.starts_with("fields:")))
+            }
+        }
+    }
+
+    /// A live connection that the viewer may do `action` to: NOT_FOUND where they do not see it, FORBIDDEN where they
+    /// only do that.
+    pub(super) async fn tended(&self, viewer: &Viewer, id: Uuid, action: Action) -> Result<connection::Model> {
+        let row =
+            visibility::live_connections(viewer).filter(connection::Column::Id.eq(id)).one(self.db.reader()).await?;
+        let row = row.ok_or_else(|| Error::not_found("connectionId"))?;
+        if self.permits(viewer, &row, action).await? { Ok(row) } else { Err(Error::Forbidden) }
+    }
+
+    /// The live connection, if the viewer may reconnect it still.
+    pub(super) async fn reconnectable_row(&self, viewer: &Viewer, id: Uuid) -> Result<Option<connection::Model>> {
+        match self.tended(viewer, id, Action::Tend).await {
+            Ok(row) => Ok(Some(row)),
+            Err(Error::Rejected(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn permits(&self, viewer: &Viewer, row: &connection::Model, action: Action) -> Result<bool> {
+        let shares: Vec<Uuid> = entity::connection_share::Entity::find()
+            .select_only()
+            .column(entity::connection_share::Column::UserId)
+            .filter(entity::connection_share::Column::ConnectionId.eq(row.id))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(viewer.may_on(action, row.created_by, row.client_id, &shares))
+    }
+
+    pub(super) async fn authorization_of(&self, row: &connection::Model) -> Result<authorization::Model> {
+        let found = authorization::Entity::find_by_id(row.authorization_id).one(self.db.reader()).await?;
+        found.ok_or_else(|| Error::internal("a connection without an authorization"))
+    }
+
+    /// The live connections of an authorization that lost access on their own.
+    pub(super) async fn lost_connections(&self, authorization: Uuid) -> Result<Vec<connection::Model>> {
+        Ok(connection::Entity::find()
+            .filter(connection::Column::AuthorizationId.eq(authorization))
+            .filter(connection::Column::LostAccess.eq(true))
+            .filter(connection::Column::RemovedAt.is_null())
+            .order_by_asc(connection::Column::Id)
+            .all(self.db.reader())
+            .await?)
+    }
+
+    /// Connections by their ids, the first 100.
+    async fn rows(&self, ids: &[Uuid]) -> Result<Vec<connection::Model>> {
+        Ok(connection::Entity::find()
+            .filter(connection::Column::Id.is_in(ids.iter().copied()))
+            .order_by_asc(connection::Column::Id)
+            .limit(KEPT as u64)
+            .all(self.db.reader())
+            .await?)
+    }
+
+    /// Of the connections that share the attempt's authorization: those that still do not work, and that the viewer may
+    /// see; the first 100.
+    pub async fn still_disconnected(
+        &self,
+        viewer: &Viewer,
+        attempt: &attempt::Model,
+    ) -> Result<Vec<connection::Model>> {
+        let (Some(id), entity::AttemptStatus::Succeeded) = (attempt.connection_id, attempt.status) else {
+            return Ok(Vec::new());
+        };
+        let Some(row) = connection::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(Vec::new()) };
+        Ok(visibility::live_connections(viewer)
+            .filter(connection::Column::AuthorizationId.eq(row.authorization_id))
+            .filter(connection::Column::LostAccess.eq(true))
+            .order_by_asc(connection::Column::Id)
+            .limit(KEPT as u64)
+            .all(self.db.reader())
+            .await?)
+    }
+}
+
+/// Whether another account was said to be meant.
+fn meant(change: AccountChange) -> bool {
+    matches!(change, AccountChange::ThisConnection | AccountChange::WholeAuthorization)
+}

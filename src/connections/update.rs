@@ -1,0 +1,224 @@
+//! Changing what does not break: name, client, account, external id, shares; and looking now.
+
+use std::collections::BTreeSet;
+
+use entity::{Role, connection, connection_share, user};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    connect::taken,
+    held::{Held, Member, hold_one},
+    lifecycle::{Change, Healed},
+    settle::{Choice, meanwhile},
+};
+use crate::{
+    access::{Action, Viewer},
+    catalogue::Connector,
+    error::{Error, Result, UserError, UserErrorCode},
+    ids::{Kind, NodeId},
+    journal::Touched,
+    pages::fold,
+    patch::Patch,
+    people::names,
+    provider::Account,
+};
+
+/// What to change of a connection.
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub connection: Uuid,
+    pub name: Patch<String>,
+    pub client: Patch<Uuid>,
+    pub account: Patch<String>,
+    pub external_id: Patch<String>,
+}
+
+impl Connections {
+    /// Changes a connection.
+    pub async fn update(&self, viewer: &Viewer, input: Update) -> Result<connection::Model> {
+        viewer.may(Action::Tend)?;
+        let row = self.tended(viewer, input.connection, Action::Tend).await?;
+        let name = input.name.or_keep("name")?.map(|name| names::name("name", &name)).transpose()?;
+        let external_id = input.external_id.checked(|id| names::external_id("externalId", &id))?;
+        if let Patch::Set(client) = input.client {
+            self.require_client(viewer.workspace(), Some(client)).await?;
+        }
+        let account = match input.account.or_keep("accountId")? {
+            Some(wanted) => Some(self.other_account(&row, &wanted).await?),
+            None => None,
+        };
+        let mut change = Change::begin(self, viewer).await?;
+        let (mut held, place) = hold_member(&change, &row).await?;
+        let before = held.fact(&held.members[place]);
+        let member = &mut held.members[place].row;
+        if let Some(name) = name {
+            (member.name_key, member.name) = (fold(&name), name);
+        }
+        member.client_id = input.client.after(member.client_id);
+        member.external_id = external_id.after(member.external_id.take());
+        let elsewhere = account.is_some();
+        self.put_account(&change, &mut held, place, account).await?;
+        let row = held.members[place].row.clone();
+        connection::ActiveModel::from(row.clone()).reset_all().update(&change.txn).await.map_err(taken)?;
+        self.tell_updated(&mut change, &held, place, before);
+        if elsewhere {
+            change.regain(&mut held, &[row.id], Healed::ByTheWay(viewer)).await?;
+        }
+        change.commit().await?;
+        Ok(held.members.swap_remove(place).row)
+    }
+
+    async fn other_account(
+        &self,
+        row: &connection::Model,
+        wanted: &str,
+    ) -> Result<(std::sync::Arc<Connector>, Account)> {
+        let missing = || UserError::new(UserErrorCode::NotConfigured, "This connector is no longer in the catalogue.");
+        let connector = self.connector_of(&row.connector).ok_or_else(missing)?;
+        let credential = self.open(&self.authorization_of(row).await?)?;
+        match self.choose(&connector, &credential, Some(wanted), &["accountId"]).await? {
+            Choice::This(account) => Ok((connector, account)),
+            Choice::Only | Choice::Open => Err(Error::not_found("accountId")),
+        }
+    }
+
+    async fn put_account(
+        &self,
+        change: &Change<'_>,
+        held: &mut Held,
+        place: usize,
+        account: Option<(std::sync::Arc<Connector>, Account)>,
+    ) -> Result<()> {
+        let row = &mut held.members[place].row;
+        if let Some((connector, account)) = account {
+            row.account_key.clone_from(&account.id);
+            row.probe_at = self.account_probe_at(&connector, Some(&account.id), change.now);
+            (row.account_id, row.account_name) = (Some(account.id), Some(account.name));
+        }
+        match self.connector_of(&row.connector) {
+            Some(connector) => change.require_free(&connector, row.client_id, &row.account_key, Some(row.id)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn tell_updated(&self, change: &mut Change<'_>, held: &Held, place: usize, before: crate::journal::Fact) {
+        let member = &held.members[place];
+        let touched = Touched { connection: member.row.id, before: Some(before), after: Some(held.fact(member)) };
+        let subject = NodeId { kind: Kind::Connection, id: member.row.id };
+        let details = json!({ "name": member.row.name, "client": member.row.client_id, "sharedWith": member.shares });
+        change.tell("connection.updated", subject, vec![touched], details);
+    }
+
+    /// Shares a connection with people of the workspace, by id or e-mail address.
+    pub async fn share(
+        &self,
+        viewer: &Viewer,
+        connection: Uuid,
+        users: &[Option<Uuid>],
+        emails: &[String],
+    ) -> Result<connection::Model> {
+        viewer.may(Action::Dispose)?;
+        let row = self.tended(viewer, connection, Action::Dispose).await?;
+        let people = self.people_to_share_with(viewer, users, emails).await?;
+        self.reshare(viewer, &row, |member| {
+            let new = people.iter().filter(|person| Some(**person) != member.row.created_by);
+            let shares: BTreeSet<Uuid> = member.shares.iter().copied().chain(new.copied()).collect();
+            shares.into_iter().collect()
+        })
+        .await
+    }
+
+    /// Ends sharing a connection with these people.
+    pub async fn unshare(
+        &self,
+        viewer: &Viewer,
+        connection: Uuid,
+        users: &[Option<Uuid>],
+    ) -> Result<connection::Model> {
+        viewer.may(Action::Dispose)?;
+        let row = self.tended(viewer, connection, Action::Dispose).await?;
+        let people = self.people_to_share_with(viewer, users, &[]).await?;
+        self.reshare(viewer, &row, |member| {
+            member.shares.iter().copied().filter(|shared| !people.contains(shared)).collect()
+        })
+        .await
+    }
+
+    async fn reshare(
+        &self,
+        viewer: &Viewer,
+        row: &connection::Model,
+        shares: impl FnOnce(&Member) -> Vec<Uuid> + Send,
+    ) -> Result<connection::Model> {
+        let mut change = Change::begin(self, viewer).await?;
+        let (mut held, place) = hold_member(&change, row).await?;
+        let before = held.fact(&held.members[place]);
+        let after = shares(&held.members[place]);
+        if after != held.members[place].shares {
+            connection_share::Entity::delete_many()
+                .filter(connection_share::Column::ConnectionId.eq(row.id))
+                .exec(&change.txn)
+                .await?;
+            let rows: Vec<(Uuid, Uuid)> = after.iter().map(|user| (row.id, *user)).collect();
+            self.add_shares(&change.txn, change.workspace, &rows).await?;
+            held.members[place].shares = after;
+            self.tell_updated(&mut change, &held, place, before);
+        }
+        change.commit().await?;
+        Ok(held.members.swap_remove(place).row)
+    }
+
+    /// The people meant, each of whom has to be of the workspace and able to see a shared connection.
+    async fn people_to_share_with(
+        &self,
+        viewer: &Viewer,
+        users: &[Option<Uuid>],
+        emails: &[String],
+    ) -> Result<BTreeSet<Uuid>> {
+        if users.is_empty() && emails.is_empty() {
+            return Err(Error::invalid("userIds", "Name at least one person."));
+        }
+        let mut people = BTreeSet::new();
+        let all = user::Entity::find().filter(user::Column::WorkspaceId.eq(viewer.workspace()));
+        for (index, id) in users.iter().enumerate() {
+            let found = match id {
+                Some(id) => all.clone().filter(user::Column::Id.eq(*id)).one(self.db.reader()).await?,
+                None => None,
+            };
+            people.insert(shareable(found, "userIds", index)?);
+        }
+        for (index, email) in emails.iter().enumerate() {
+            let found = all.clone().filter(user::Column::EmailKey.eq(fold(email))).one(self.db.reader()).await?;
+            people.insert(shareable(found, "emails", index)?);
+        }
+        Ok(people)
+    }
+
+    /// Looks at a connection now.
+    pub async fn check(&self, viewer: &Viewer, connection: Uuid) -> Result<connection::Model> {
+        viewer.may(Action::Tend)?;
+        self.tended(viewer, connection, Action::Tend).await?;
+        self.examine("check", connection).await?;
+        self.tended(viewer, connection, Action::Tend).await
+    }
+}
+
+fn shareable(found: Option<user::Model>, field: &str, index: usize) -> Result<Uuid> {
+    let path = || [field.to_owned(), index.to_string()];
+    let person = found.ok_or_else(|| UserError::new(UserErrorCode::NotFound, "There is no such person.").at(path()))?;
+    if person.role == Role::Client {
+        let message = "A customer's login sees its own client's connections, and no shared ones.";
+        return Err(UserError::new(UserErrorCode::Invalid, message).at(path()).into());
+    }
+    Ok(person.id)
+}
+
+/// The connection with its authorization, held, and its place among the members.
+async fn hold_member(change: &Change<'_>, row: &connection::Model) -> Result<(Held, usize)> {
+    let held = hold_one(&change.txn, row.authorization_id).await?.ok_or_else(meanwhile)?;
+    let place = held.members.iter().position(|member| member.row.id == row.id);
+    Ok((held, place.ok_or_else(meanwhile)?))
+}
