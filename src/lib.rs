@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! main → app → http, jobs → graphql → connections → notifications → people → provider
-//!      → journal, catalogue, vault → access → pages → ids, clock, cursor, error, config, db (and the crate `entity`)
+//!      → journal, catalogue, vault → access → pages, patch → ids, cursor, error, config, db
+//!      → clock, spelling (and the crates `entity` and `migration`)
 //! ```
 //!
 //! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
@@ -13,6 +14,7 @@
 pub mod access;
 pub mod catalogue;
 pub mod clock;
+pub mod config;
 pub mod connections;
 pub mod cursor;
 pub mod db;
@@ -26,4 +28,5 @@ pub mod patch;
 pub mod people;
 pub mod provider;
 pub mod sandbox;
+mod spelling;
 pub mod vault;

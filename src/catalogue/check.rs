@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{connector::Placement, place::is_header_character, pointer, spelling::hint};
+use super::{connector::Placement, place::is_header_character, pointer};
+use crate::spelling::hint;
 
 type Checked<T> = Result<T, String>;
 

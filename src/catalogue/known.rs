@@ -3,9 +3,9 @@
 use super::{
     connector::is_json,
     place::{Place, is_header_character},
-    spelling::hint,
     template::{Namespace, Placeholder, Template},
 };
+use crate::spelling::hint;
 
 type Checked<T> = Result<T, String>;
 

@@ -16,7 +16,6 @@ mod place;
 pub mod pointer;
 mod problem;
 mod section;
-mod spelling;
 mod template;
 
 use std::{

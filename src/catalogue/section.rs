@@ -10,7 +10,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{problem::Report, spelling::hint};
+use super::problem::Report;
+use crate::spelling::hint;
 
 /// A string of the file and where it stands.
 pub(super) type Text = Spanned<String>;

@@ -8,10 +8,8 @@ use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 use url::Url;
 
-use super::{
-    place::{Place, UrlWriter, escape},
-    spelling::hint,
-};
+use super::place::{Place, UrlWriter, escape};
+use crate::spelling::hint;
 
 /// A string with placeholders such as `{field.shop}`.
 #[derive(Debug, Clone, PartialEq, Eq)]

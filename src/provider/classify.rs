@@ -151,7 +151,7 @@ const ALREADY_REVOKED: &[&str] = &["invalid_token", "invalid_grant", "token_revo
 /// The token endpoint's answer (RFC 6749 §5), to a code, a refresh token or an exchange. `Ok`: it holds an access token.
 pub(super) fn token_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, Failure> {
     excused(answer, now)?;
-    let body = if_said(answer)?;
+    let body = document(answer)?;
     let means = match meta_code(&body) {
         Some(code) => in_ranges(META_TOKEN_ERRORS, code),
         None => error_name(&body).and_then(|name| by_name(TOKEN_ERRORS, name)),
@@ -177,7 +177,7 @@ pub(super) fn api_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, F
     });
     match (said, answer.status) {
         // Whoever was asked did not see the credential.
-        (_, status) if answer.anonymous && !status.is_success() => Err(unlisted(answer)),
+        (refused, status) if answer.anonymous && (refused.is_some() || !status.is_success()) => Err(unlisted(answer)),
         (Some(means), _) => Err(failure(means, answer, now)),
         (None, StatusCode::UNAUTHORIZED) => Err(failure(Means::Unauthorized, answer, now)),
         (None, StatusCode::FORBIDDEN) if speaks_of_quota(answer, body.as_ref()) => {
@@ -213,7 +213,7 @@ fn excused(answer: &Answer, now: DateTime<Utc>) -> Result<(), Failure> {
 }
 
 /// The body of an answer that should be JSON whatever its status; a redirect's is nobody's word.
-fn if_said(answer: &Answer) -> Result<Value, Failure> {
+fn document(answer: &Answer) -> Result<Value, Failure> {
     if answer.status.is_redirection() {
         return Err(unlisted(answer));
     }

@@ -26,7 +26,7 @@ pub struct Credential {
 pub struct OAuthTokens {
     #[serde(serialize_with = "exposed")]
     pub access_token: SecretString,
-    /// As the provider has it: `Bearer`, `bot` …
+    /// In lower case: `bearer`, `bot` …
     pub token_type: String,
     #[serde(serialize_with = "maybe_exposed")]
     pub refresh_token: Option<SecretString>,

@@ -94,4 +94,6 @@ impl From<RenderError> for Failure {
 }
 
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
 mod tests;

@@ -280,3 +280,7 @@ impl reqwest::dns::Resolve for Names {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

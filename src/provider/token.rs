@@ -76,8 +76,7 @@ fn seconds(value: &Value) -> Option<u64> {
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    // The cast is exact: whole, and between 1 and ten years.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
+    // Between 1 and ten years, the cast only cuts the fraction.
     (seconds >= 1.0).then(|| seconds.min(LONGEST_LIFE) as u64)
 }
 

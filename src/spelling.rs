@@ -1,7 +1,7 @@
-//! "Did you mean …?" for what a connector file spells wrong.
+//! "Did you mean …?" for what a file or a setting spells wrong.
 
 /// The known word nearest to `given`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (given.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
@@ -12,7 +12,7 @@ pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// `; did you mean `word`?`, or nothing.
-pub(super) fn hint<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn hint<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, known).map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
 }
 

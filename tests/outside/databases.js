@@ -1,0 +1,48 @@
+// The databases that a server can be started on. Each `create` returns a fresh one: its url, and how to remove it.
+
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+
+/** Where PostgreSQL listens, e.g. postgres://postgres@127.0.0.1:5432/postgres; the role must be allowed to create databases. */
+export const postgresServer = process.env.PATCHBAY_TEST_POSTGRES;
+
+export const sqlite = {
+  name: 'SQLite',
+  async create() {
+    const folder = await mkdtemp(join(tmpdir(), 'patchbay-outside-db-'));
+    return {
+      url: `sqlite://${join(folder, 'patchbay.db')}`,
+      remove: () => rm(folder, { recursive: true, force: true }),
+    };
+  },
+};
+
+export const postgres = {
+  name: 'PostgreSQL',
+  async create() {
+    const name = `patchbay_outside_${randomBytes(6).toString('hex')}`;
+    await administer(`CREATE DATABASE ${name}`);
+    const url = new URL(postgresServer);
+    url.pathname = `/${name}`;
+    return {
+      url: url.href,
+      remove: () => administer(`DROP DATABASE ${name} WITH (FORCE)`),
+    };
+  },
+};
+
+/** SQLite always, PostgreSQL where there is one. */
+export const everyDatabase = postgresServer ? [sqlite, postgres] : [sqlite];
+
+async function administer(statement) {
+  const db = new pg.Client({ connectionString: postgresServer });
+  await db.connect();
+  try {
+    await db.query(statement);
+  } finally {
+    await db.end();
+  }
+}

@@ -1,0 +1,56 @@
+// A small provider with API keys, on node's own http server: a key opens one account, until it is withdrawn.
+
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+
+const template = join(import.meta.dirname, 'connectors/key-ring.toml');
+
+export async function startKeyRing() {
+  const keyRing = new KeyRing();
+  keyRing.server = createServer((request, response) => keyRing.answer(request, response)).listen(0, '127.0.0.1');
+  await once(keyRing.server, 'listening');
+  return keyRing;
+}
+
+class KeyRing {
+  #accounts = new Map();
+
+  /** Gives out a key for an account. */
+  issue(key, account) {
+    this.#accounts.set(key, account);
+    return key;
+  }
+
+  /** From now on the key is refused with 401. */
+  withdraw(key) {
+    this.#accounts.delete(key);
+  }
+
+  answer(request, response) {
+    const account = this.#accounts.get(request.headers['x-api-key']);
+    if (request.url !== '/v1/account') return json(response, 404, { error: 'no such thing' });
+    if (!account) return json(response, 401, { error: 'unknown key' });
+    return json(response, 200, { account });
+  }
+
+  /** The connector file that points here. */
+  async connectorFile({ requirements = 'A key of the account.' } = {}) {
+    const file = await readFile(template, 'utf8');
+    return file.replaceAll('@ORIGIN@', `http://${this.host}`).replace('@REQUIREMENTS@', requirements);
+  }
+
+  get host() {
+    return `127.0.0.1:${this.server.address().port}`;
+  }
+
+  async close() {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+function json(response, status, body) {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}

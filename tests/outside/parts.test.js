@@ -1,0 +1,137 @@
+// The parts that the other tests lean on, without Patchbay: when these fail, the cause is not the server.
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+
+import { Browser } from './browser.js';
+import { startKeyRing } from './keyring.js';
+import { refuseConsent, signIn, startOidcProvider } from './oidc.js';
+
+const redirectUri = 'https://app.example/oauth/callback';
+
+/** A client of the provider that knows nothing of Patchbay. */
+async function plainClient(t) {
+  const oidc = await startOidcProvider({ redirectUri });
+  t.after(() => oidc.close());
+
+  const authorizationUrl = (challenge) => {
+    const url = new URL('/auth', oidc.issuer);
+    url.search = new URLSearchParams({
+      client_id: oidc.client.id,
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      scope: 'openid email offline_access',
+      prompt: 'consent',
+      state: 'the-state',
+      ...(challenge ? { code_challenge: challenge, code_challenge_method: 'S256' } : {}),
+    });
+    return url;
+  };
+  const token = async (parameters) => {
+    const response = await fetch(`${oidc.issuer}/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${btoa(`${oidc.client.id}:${oidc.client.secret}`)}` },
+      body: new URLSearchParams(parameters),
+    });
+    return { status: response.status, ...(await response.json()) };
+  };
+  const userinfo = (accessToken) => fetch(`${oidc.issuer}/me`, { headers: { authorization: `Bearer ${accessToken}` } });
+
+  const authorize = async (login) => {
+    const verifier = randomBytes(32).toString('base64url');
+    const challenge = createHash('sha256').update(verifier).digest('base64url');
+    const page = await signIn(new Browser(), authorizationUrl(challenge), login);
+    const code = page.url.searchParams.get('code');
+    return { page, granted: await token({ grant_type: 'authorization_code', code, redirect_uri: redirectUri, code_verifier: verifier }) };
+  };
+  const renew = (refreshToken) => token({ grant_type: 'refresh_token', refresh_token: refreshToken });
+  return { oidc, authorizationUrl, authorize, renew, userinfo };
+}
+
+test('a code flow ends with tokens, the issuer named and an account known by e-mail', async (t) => {
+  const { oidc, authorize, userinfo } = await plainClient(t);
+  const { page, granted } = await authorize('olga');
+
+  assert.equal(page.url.searchParams.get('state'), 'the-state');
+  assert.equal(page.url.searchParams.get('iss'), oidc.issuer);
+  assert.equal(granted.status, 200);
+  assert.equal(granted.expires_in, 5);
+  assert.deepEqual(granted.scope.split(' ').sort(), ['email', 'offline_access', 'openid']);
+  assert.deepEqual(await (await userinfo(granted.access_token)).json(), { sub: 'olga', email: 'olga@example.com' });
+});
+
+test('a refresh token rotates at each use, and ends the whole grant when it is used twice', async (t) => {
+  const { oidc, authorize, renew, userinfo } = await plainClient(t);
+  const { granted } = await authorize('olga');
+
+  const second = await renew(granted.refresh_token);
+  assert.equal(second.status, 200);
+  assert.notEqual(second.refresh_token, granted.refresh_token);
+  const third = await renew(second.refresh_token);
+  assert.equal(third.status, 200);
+  assert.equal(oidc.tokenCalls('refresh_token'), 2);
+
+  assert.equal((await renew(granted.refresh_token)).error, 'invalid_grant');
+  assert.equal((await renew(third.refresh_token)).error, 'invalid_grant');
+  assert.equal((await userinfo(third.access_token)).status, 401);
+});
+
+test('what an account takes back is refused at once, and can be granted again', async (t) => {
+  const { oidc, authorize, renew, userinfo } = await plainClient(t);
+  const [first, second] = [await authorize('olga'), await authorize('olga')];
+  const other = await authorize('otto');
+  await oidc.revokeEverythingOf('olga');
+
+  const refused = oidc.nextRefusedRenewal();
+  for (const { granted } of [first, second]) {
+    assert.equal((await renew(granted.refresh_token)).error, 'invalid_grant');
+    assert.equal((await userinfo(granted.access_token)).status, 401);
+  }
+  await refused;
+  assert.equal((await renew(other.granted.refresh_token)).status, 200);
+  const again = await authorize('olga');
+  assert.equal((await renew(again.granted.refresh_token)).status, 200);
+});
+
+test('the same browser can grant again after it was taken back', async (t) => {
+  const { oidc, authorizationUrl } = await plainClient(t);
+  const browser = new Browser();
+  const challenge = randomBytes(32).toString('base64url');
+  await signIn(browser, authorizationUrl(challenge), 'olga');
+  await oidc.revokeEverythingOf('olga');
+  const page = await signIn(browser, authorizationUrl(challenge), 'olga');
+  assert.ok(page.url.searchParams.get('code'));
+});
+
+test('without PKCE nobody gets in', async (t) => {
+  const { authorizationUrl } = await plainClient(t);
+  const page = await signIn(new Browser(), authorizationUrl(), 'olga');
+  assert.equal(page.url.searchParams.get('error'), 'invalid_request');
+});
+
+test('Cancel comes back as access_denied', async (t) => {
+  const { authorizationUrl } = await plainClient(t);
+  const page = await refuseConsent(new Browser(), authorizationUrl(randomBytes(32).toString('base64url')), 'olga');
+  assert.equal(page.url.searchParams.get('error'), 'access_denied');
+});
+
+test('while it is down it answers 503', async (t) => {
+  const { oidc, userinfo } = await plainClient(t);
+  oidc.down = true;
+  assert.equal((await userinfo('any')).status, 503);
+  oidc.down = false;
+  assert.equal((await userinfo('any')).status, 401);
+});
+
+test('the key ring opens an account to its key until the key is withdrawn', async (t) => {
+  const keyRing = await startKeyRing();
+  t.after(() => keyRing.close());
+  const ask = (key) => fetch(`http://${keyRing.host}/v1/account`, { headers: { 'x-api-key': key } });
+
+  keyRing.issue('k-1', { id: '1', name: 'One' });
+  assert.deepEqual(await (await ask('k-1')).json(), { account: { id: '1', name: 'One' } });
+  assert.equal((await ask('k-2')).status, 401);
+  keyRing.withdraw('k-1');
+  assert.equal((await ask('k-1')).status, 401);
+});

@@ -1,0 +1,99 @@
+// Two nodes on one PostgreSQL: what one notices, a socket of the other hears at once.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { postgres, postgresServer } from './databases.js';
+import { oidcStage } from './stage.js';
+import { eventually } from './waiting.js';
+
+const CHANGES = `subscription ($after: String) {
+  connectionsChanged(after: $after) { cursor at kind connections { id } by { id } }
+}`;
+
+/** A doorbell is heard in a moment; without one, only the slow tick would bring the event. */
+const DOORBELL_MS = 1_500;
+
+/** Seconds of an access token that is not renewed while the test looks. */
+const LONG_LIVED = 12 * 3_600;
+
+const ids = (nodes) => nodes.map((node) => node.id).sort();
+
+if (!postgresServer && process.env.CI) {
+  test('PostgreSQL is there', () => assert.fail('CI has to set PATCHBAY_TEST_POSTGRES, e.g. postgres://postgres@127.0.0.1:5432/postgres'));
+}
+
+const skip = postgresServer ? false : 'left out: two nodes on one PostgreSQL; set PATCHBAY_TEST_POSTGRES, e.g. postgres://postgres@127.0.0.1:5432/postgres';
+
+describe('two nodes on one PostgreSQL', { skip }, () => {
+  test('an event caused on node A arrives on a socket of node B', async (t) => {
+    const stage = await oidcStage(t, { database: postgres, accessTokenSeconds: LONG_LIVED });
+    const nodeB = await stage.anotherNode({ PATCHBAY_JOB_TICK: '60s' });
+    const { mia, sam } = stage;
+    const connections = await stage.connectBothClients();
+    const samAtB = sam.at(nodeB);
+    const changes = stage.window(samAtB).follow(CHANGES, { after: await samAtB.cursor() });
+
+    for (const name of ['one', 'two', 'three']) {
+      await mia.does('updateConnection', { connectionId: connections[0].id, name }, 'connection { id }');
+      const change = await changes.next('the renaming', { within: DOORBELL_MS });
+      assert.equal(change.kind, 'UPDATED');
+      assert.equal(change.by.id, mia.id);
+    }
+  });
+
+  test('the main job, with a node for each half of it', async (t) => {
+    const stage = await oidcStage(t, { database: postgres });
+    const nodeB = await stage.anotherNode();
+    const { oidc, sam, sue, ada, mia } = stage;
+    const connections = await stage.connectBothClients();
+    const [samAtB, sueAtB] = [sam.at(nodeB), sue.at(nodeB)];
+    const atA = stage.window(sue).follow(CHANGES, { after: await sue.cursor() });
+    const atB = stage.window(sueAtB).follow(CHANGES, { after: await sueAtB.cursor() });
+
+    await oidc.revokeEverythingOf('olga');
+    for (const changes of [atA, atB]) {
+      const broken = await changes.next('the disconnection');
+      assert.equal(broken.kind, 'DISCONNECTED');
+      assert.deepEqual(ids(broken.connections), ids(connections));
+    }
+    for (const person of [ada, sam, sue, mia]) {
+      assert.equal((await person.at(nodeB).tray()).notifications.length, 1, 'both nodes probe, one tells');
+    }
+
+    // Started on node B, come back to node A, whose address is the public one.
+    await stage.reconnectByBrowser(samAtB, connections[1].id);
+    for (const changes of [atA, atB]) {
+      assert.equal((await changes.next('the reconnection')).kind, 'RECONNECTED');
+      assert.deepEqual(changes.kinds, ['DISCONNECTED', 'RECONNECTED']);
+    }
+    assert.deepEqual(atA.events.map((event) => event.cursor), atB.events.map((event) => event.cursor), 'one journal, one order');
+    assert.equal((await sam.disconnectionsOf(connections[0].id)).length, 1);
+  });
+
+  test('two nodes share rotating refresh tokens without ever using one twice', async (t) => {
+    const stage = await oidcStage(t, { database: postgres, accessTokenSeconds: 2 });
+    const nodeB = await stage.anotherNode();
+    const { oidc, sam } = stage;
+    const [connection] = await stage.connectBothClients();
+
+    await eventually('renewed many times', () => oidc.tokenCalls('refresh_token') >= 6);
+    assert.equal(oidc.tokenCalls('refresh_token', 400), 0);
+    assert.equal((await sam.at(nodeB).connection(connection.id)).status, 'CONNECTED');
+  });
+
+  test('when one node is killed the other notices, and its cursors go on', async (t) => {
+    const stage = await oidcStage(t, { database: postgres, accessTokenSeconds: LONG_LIVED });
+    const nodeB = await stage.anotherNode();
+    const { oidc, patchbay: nodeA, sam } = stage;
+    const connections = await stage.connectBothClients();
+    const cursorOfA = await sam.cursor();
+
+    await nodeA.kill();
+    await oidc.revokeEverythingOf('olga');
+    const changes = stage.window(sam.at(nodeB)).follow(CHANGES, { after: cursorOfA });
+    const broken = await changes.next('the disconnection');
+    assert.equal(broken.kind, 'DISCONNECTED');
+    assert.deepEqual(ids(broken.connections), ids(connections));
+  });
+});
