@@ -12,6 +12,7 @@
 //! [`sandbox`]. A test keeps the rule.
 
 pub mod access;
+pub mod app;
 pub mod catalogue;
 pub mod clock;
 pub mod config;
@@ -19,6 +20,8 @@ pub mod connections;
 pub mod cursor;
 pub mod db;
 pub mod error;
+pub mod graphql;
+pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod journal;

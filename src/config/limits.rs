@@ -55,6 +55,8 @@ pub struct Limits {
     pub outbox_messages: usize,
     /// Their size, the one being written left out.
     pub outbox_bytes: usize,
+    /// How long a client may take nothing of a full outbox, before it counts as one that does not read.
+    pub read_timeout: Duration,
     /// How long a closing socket waits for its client.
     pub farewell: Duration,
 
@@ -87,6 +89,7 @@ impl Default for Limits {
             sockets_per_viewer: 200,
             outbox_messages: 1_000,
             outbox_bytes: MIB,
+            read_timeout: Duration::from_secs(10),
             farewell: Duration::from_secs(5),
             requests_per_second: 200,
             request_burst: 1_000,

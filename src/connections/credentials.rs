@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, authorization};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -69,6 +69,19 @@ impl Connections {
         let secret =
             self.vault.open(place(authorization), sealed).map_err(|error| Error::internal(error.to_string()))?;
         serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))
+    }
+
+    /// Whether the keys open what is stored: judged by the oldest and the newest credential.
+    pub async fn check_keys(&self) -> Result<()> {
+        for order in [sea_orm::Order::Asc, sea_orm::Order::Desc] {
+            let row = authorization::Entity::find()
+                .filter(authorization::Column::Credential.is_not_null())
+                .order_by(authorization::Column::Id, order)
+                .one(self.db.reader())
+                .await?;
+            row.map(|row| self.open(&row)).transpose()?;
+        }
+        Ok(())
     }
 
     fn seal(&self, authorization: Uuid, credential: &Credential) -> Result<Vec<u8>> {

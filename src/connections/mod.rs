@@ -8,19 +8,25 @@
 //! | `checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
 //! | `attempts.rs`, `callback.rs`, `settle.rs` | the browser's round trip, and what comes of it |
 //! | `connect.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
-//! | `visibility.rs`, `list.rs`, `authorizations.rs`, `disconnections.rs`, `counts.rs` | what people see |
+//! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
 //! What an answer of a provider means is [`crate::provider`]'s to say; who is told, [`crate::notifications`]'s.
 
 mod attempts;
+mod authorizations;
 mod callback;
+mod changes;
 mod checks;
 mod connect;
+mod counts;
 mod credentials;
+mod disconnections;
 mod due;
+mod filter;
 mod held;
 mod lifecycle;
+mod list;
 mod moves;
 mod ownership;
 mod reconnect;
@@ -36,9 +42,15 @@ use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
 use url::Url;
 
 pub use attempts::{Departure, NoDeparture};
+pub use authorizations::{AuthorizationFilter, AvailableAccount};
 pub use callback::{Callback, NotTaken, Returned};
+pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use connect::{Connect, ConnectUsing, Started};
+pub use counts::Counts;
+pub use disconnections::DisconnectionFilter;
 pub use due::Due;
+pub use filter::{ConnectionFilter, Relation};
+pub use list::{Abilities, ConnectionOrder, OrderField};
 pub use reconnect::{Reconnect, Reconnected};
 pub use remove::Removed;
 pub use update::Update;

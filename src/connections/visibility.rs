@@ -6,7 +6,7 @@
 use entity::{authorization, connection, connection_share, disconnection, disconnection_connection};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
-    sea_query::{Expr, SelectStatement},
+    sea_query::{Expr, SelectStatement, UnionType},
 };
 
 use crate::{
@@ -70,12 +70,18 @@ pub(super) fn shared_with(user: uuid::Uuid) -> SelectStatement {
         .into_query()
 }
 
+/// The connections that `user` made, or that are shared with them. A union, since of an OR PostgreSQL believes that it
+/// is true of half of all rows, and walks them.
+fn made_or_shared(user: uuid::Uuid) -> SelectStatement {
+    let made = connection::Entity::find().filter(connection::Column::CreatedBy.eq(user));
+    let mut made = column(made, connection::Column::Id);
+    made.union(UnionType::All, shared_with(user)).to_owned()
+}
+
 fn sees(sight: Sight) -> Condition {
     match sight {
         Sight::Everything => Condition::all(),
-        Sight::MadeOrShared(user) => Condition::any()
-            .add(connection::Column::CreatedBy.eq(user))
-            .add(connection::Column::Id.in_subquery(shared_with(user))),
+        Sight::MadeOrShared(user) => Condition::all().add(connection::Column::Id.in_subquery(made_or_shared(user))),
         Sight::Client(client) => Condition::all().add(connection::Column::ClientId.eq(client)),
         Sight::Nothing => Condition::all().add(Expr::value(false)),
     }

@@ -4,6 +4,7 @@
 //! commit a doorbell rings and the feed of each node hands them to whoever follows. What an entry means to a viewer is
 //! for the rooms that follow it to say; this room numbers, keeps, reads and delivers.
 
+mod audit;
 mod doorbell;
 mod entry;
 mod facts;
@@ -21,6 +22,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+pub use audit::{ATTEMPT_STARTED, AuditFilter};
 pub use entry::{Entry, NewEntry};
 pub use facts::{Fact, Facts, Told, Touched};
 pub use feed::Following;

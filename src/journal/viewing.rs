@@ -10,7 +10,7 @@ use crate::{
     access::Viewer,
     clock::SharedClock,
     error::{Error, Result},
-    ids::{Kind, NodeId},
+    ids::Kind,
 };
 
 /// What a person is told under these actions changes what they may see.
@@ -32,6 +32,13 @@ impl Journal {
         let following = self.follow(viewer.workspace(), after).await?;
         self.judge_meanwhile(viewer, following.at()).await?;
         Ok(Viewing { following, viewer: viewer.clone(), clock: self.clock.clone() })
+    }
+
+    /// Up to `limit` entries that follow the number `after`, while the viewer is still who they were.
+    pub async fn read_as(&self, viewer: &Viewer, after: i64, limit: u64) -> Result<Vec<Entry>> {
+        let entries = self.read(viewer.workspace(), after, limit).await?;
+        entries.iter().try_for_each(|entry| judge(viewer, entry))?;
+        Ok(entries)
     }
 
     /// Whether something happened to the viewer between when they were looked up and the number `until`.
@@ -65,16 +72,21 @@ impl Viewing {
         if self.viewer.expires_at().is_some_and(|end| end <= self.clock.now()) {
             return Err(Error::Unauthenticated);
         }
-        match self.happened_to_viewer(&entry) {
-            Some(DEACTIVATED) => Err(Error::Unauthenticated),
-            Some(_) => Err(Error::CursorExpired),
-            None => Ok(entry),
-        }
+        judge(&self.viewer, &entry)?;
+        Ok(entry)
     }
+}
 
-    fn happened_to_viewer(&self, entry: &Entry) -> Option<&'static str> {
-        let user = self.viewer.user()?;
-        let about_viewer = entry.topic == Topic::Audit && entry.subject == NodeId { kind: Kind::User, id: user };
-        [ROLE_CHANGED, DEACTIVATED].into_iter().find(|action| about_viewer && entry.action == *action)
+/// Whether `entry` leaves the viewer who they were: `Unauthenticated` when it says that they may no longer come in,
+/// `CursorExpired` when their role or client changed, and when they were away meanwhile.
+fn judge(viewer: &Viewer, entry: &Entry) -> Result<()> {
+    let about_viewer = entry.topic == Topic::Audit
+        && entry.subject.kind == Kind::User
+        && viewer.user().is_some_and(|user| entry.subject.id == user);
+    match &*entry.action {
+        // What the viewer was looked up after does not bar them any more.
+        DEACTIVATED if about_viewer && entry.seq > viewer.seen() => Err(Error::Unauthenticated),
+        DEACTIVATED | ROLE_CHANGED if about_viewer => Err(Error::CursorExpired),
+        _ => Ok(()),
     }
 }

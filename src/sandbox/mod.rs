@@ -51,6 +51,7 @@ use url::Url;
 
 use self::{answer::Answer, state::State, world::KEYS};
 pub use self::{
+    consent::PERSON_HEADER,
     by_hand::NoDecision,
     fault::{CallbackFault, Endpoint, Fault},
     ledger::{Ended, Grant},

@@ -1,0 +1,106 @@
+//! What the commands of the binary do.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{App, Outside, StartError, jwt, open};
+use crate::{
+    clock::{Clock, SystemClock, SystemEntropy},
+    config::{Config, Problem},
+    error::Error,
+    ids::{self, Kind},
+    journal::Journal,
+    people::{CreateWorkspace, People},
+};
+
+/// How long the token lives that a new workspace comes with.
+const FIRST_TOKEN: TimeDelta = TimeDelta::hours(1);
+
+/// A new workspace, as the command prints it.
+pub struct Created {
+    pub workspace_id: String,
+    pub user_id: String,
+    pub token: String,
+}
+
+/// Serves until `stop` is cancelled.
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), StartError> {
+    let listener = bind(&config).await?;
+    let app = App::build(&config, listener.local_addr()?, Outside::default(), stop).await?;
+    tracing::info!("listening at {}", app.public_url);
+    app.run(listener).await
+}
+
+pub(super) async fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    let taken = |error| Problem::new("listen", CannotListen(error));
+    Ok(TcpListener::bind(config.listen).await.map_err(taken)?)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen there ({0}); free the port, or choose another")]
+struct CannotListen(std::io::Error);
+
+/// Brings the database up to date.
+pub async fn migrate(config: Config) -> Result<(), StartError> {
+    Ok(open(&config).await?.close().await?)
+}
+
+/// Makes a workspace with its first ADMIN.
+pub async fn create_workspace(
+    config: Config,
+    name: String,
+    admin_email: String,
+    admin_name: Option<String>,
+) -> Result<Created, StartError> {
+    let secret = jwt(&config)?;
+    let people = people(&config).await?;
+    let founded = people.create_workspace(CreateWorkspace { name, admin_name, admin_email }).await.map_err(told)?;
+    Ok(Created {
+        workspace_id: ids::encode(Kind::Workspace, founded.workspace.id),
+        user_id: ids::encode(Kind::User, founded.admin.id),
+        token: secret.issue(founded.admin.id, SystemClock.now(), FIRST_TOKEN)?,
+    })
+}
+
+/// A bearer token for an active person.
+pub async fn token(
+    config: Config,
+    email: String,
+    workspace: Option<Uuid>,
+    lifetime: TimeDelta,
+) -> Result<String, StartError> {
+    let secret = jwt(&config)?;
+    let found = people(&config).await?.active_by_email(&email, workspace).await.map_err(told)?;
+    match found.as_slice() {
+        [] => Err("there is no active person with this e-mail address".into()),
+        [person] => Ok(secret.issue(person.id, SystemClock.now(), lifetime)?),
+        [..] => Err("this person is in several workspaces; say which with --workspace".into()),
+    }
+}
+
+/// The schema, as SDL.
+pub fn schema_sdl() -> String {
+    crate::graphql::sdl()
+}
+
+async fn people(config: &Config) -> Result<People, StartError> {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let db = open(config).await?;
+    let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), super::SLOW_TICK).await.map_err(told)?;
+    Ok(People::new(db, journal, clock, entropy))
+}
+
+/// A domain error, for whoever typed the command.
+fn told(error: Error) -> StartError {
+    match error {
+        Error::Rejected(errors) => {
+            let messages: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+            messages.join(" ").into()
+        }
+        other => format!("{other:?}").into(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The composition root: builds every part once and hands each what it needs.
+//!
+//! [`App`] is a server that is built and not listening yet; the commands of the binary stand below it. Tests build one
+//! with a clock, randomness and a name resolver of their own.
+
+mod commands;
+mod demo;
+mod seed;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use entity::Topic;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, token};
+pub use demo::demo;
+
+use crate::{
+    access::{Authenticator, JwtSecret},
+    catalogue::Catalogue,
+    clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy},
+    config::{Config, Problem},
+    connections::{self, Connections},
+    db::Db,
+    graphql::{self, Api, RequestIds, Services},
+    http::{self, Origins, Transport},
+    jobs::{self, Jobs},
+    journal::Journal,
+    notifications::Notifications,
+    people::People,
+    provider::{self, AllowedHost, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
+    vault::Vault,
+};
+
+/// A lost ring is made up for within this time.
+const SLOW_TICK: Duration = Duration::from_secs(2);
+/// How long a request's head may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long stopping may take before what is left is cut off.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Why the server does not start, for whoever started it.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a server takes from the outside world.
+#[derive(Clone)]
+pub struct Outside {
+    pub clock: SharedClock,
+    pub entropy: SharedEntropy,
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), resolver: Arc::new(SystemResolver) }
+    }
+}
+
+/// A server, built.
+pub struct App {
+    pub db: Db,
+    pub people: People,
+    pub connections: Connections,
+    pub jobs: Jobs,
+    pub jwt: JwtSecret,
+    pub public_url: Url,
+    transport: Transport,
+    router: Router,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Builds a server that will listen at `bound`, on a database that is brought up to date first. It stops when `stop`
+    /// is cancelled.
+    pub async fn build(
+        config: &Config,
+        bound: SocketAddr,
+        outside: Outside,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let Outside { clock, entropy, .. } = outside.clone();
+        let public_url = config.public_url(bound)?;
+        let catalogue = catalogue(config)?;
+        let vault = Vault::new(&config.encryption_keys, entropy.clone())
+            .map_err(|error| Problem::new("encryption_keys", error))?;
+        let jwt = jwt(config)?;
+        let provider = provider(config, &catalogue, &outside)?;
+        let db = open(config).await?;
+        let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
+        let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
+        let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone());
+        let connections = Connections::new(connections::Parts {
+            db: db.clone(),
+            journal: journal.clone(),
+            catalogue: catalogue.clone(),
+            provider: provider.clone(),
+            vault,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            settings: connection_settings(config, &public_url),
+        })
+        .await
+        .map_err(broken)?;
+        connections.check_keys().await.map_err(|_| Problem::new("encryption_keys", WrongKeys))?;
+        let jobs = Jobs::new(connections.clone(), journal.clone(), job_settings(config));
+        let services = Services {
+            people: people.clone(),
+            catalogue,
+            provider,
+            connections: connections.clone(),
+            notifications,
+            journal,
+        };
+        let authenticator = Authenticator::new(db.clone(), jwt.clone(), clock.clone());
+        let request_ids = RequestIds::new(clock.clone(), entropy);
+        let api = Api::new(graphql::build(services), config.limits.clone());
+        let origins = Origins::new(&public_url, bound, &allowed_origins(config));
+        let transport =
+            Transport::new(api, authenticator, clock, request_ids, origins, config.limits.clone(), stop.clone());
+        let router = http::router(&transport, connections.clone(), db.clone(), &public_url);
+        Ok(Self { db, people, connections, jobs, jwt, public_url, transport, router, stop })
+    }
+
+    /// Serves on `listener` until told to stop, then drains: requests, sockets, jobs.
+    pub async fn run(self, listener: TcpListener) -> Result<(), StartError> {
+        let tasks = TaskTracker::new();
+        self.jobs.start(&tasks, &self.stop);
+        tasks.close();
+        self.listen(listener).await;
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!("jobs were cut off");
+        }
+        self.db.close().await?;
+        Ok(())
+    }
+
+    /// Serves without the jobs, for whoever runs those by hand.
+    pub async fn listen(&self, listener: TcpListener) {
+        let drained = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let served = async {
+            http::server::serve(listener, self.router.clone(), HEAD, self.stop.clone()).await;
+            self.transport.drained().await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = drained => tracing::warn!("requests were cut off"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the keys do not open what this database holds; give the keys it was sealed with")]
+struct WrongKeys;
+
+fn broken(error: crate::error::Error) -> StartError {
+    format!("the server could not be built: {error:?}").into()
+}
+
+fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
+    Catalogue::load(config.connectors_dir.as_deref()).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        StartError::from(format!("there are bad connector files:\n{}", lines.join("\n")))
+    })
+}
+
+fn jwt(config: &Config) -> Result<JwtSecret, Problem> {
+    JwtSecret::new(&config.jwt_secret).map_err(|error| Problem::new("jwt_secret", error))
+}
+
+/// Opens the database and brings it up to date.
+async fn open(config: &Config) -> Result<Db, StartError> {
+    let url = config.database_url.expose_secret();
+    let unreachable = |error: sea_orm::DbErr| Problem::new("database_url", DatabaseAway(error.to_string()));
+    let db = Db::open(url).await.map_err(unreachable)?;
+    db.migrate().await?;
+    Ok(db)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database cannot be opened: {0}")]
+struct DatabaseAway(String);
+
+fn provider(config: &Config, catalogue: &Catalogue, outside: &Outside) -> Result<Provider, StartError> {
+    let allowed: Result<Vec<AllowedHost>, _> = config.allowed_hosts.iter().map(|host| host.parse()).collect();
+    let allowed = allowed.map_err(|error| Problem::new("allowed_hosts", error))?;
+    let outbound = Outbound::with(allowed, outside.resolver.clone(), provider::Limits::default())?;
+    let slugs: Vec<&str> = catalogue.all().map(|connector| connector.slug.as_str()).collect();
+    let (clients, warnings) = config.oauth_settings(&slugs);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let exposed = clients.into_iter().map(|(slug, values)| {
+        let values = values.into_iter().map(|(name, value)| (name, value.expose_secret().to_owned()));
+        (slug, values.collect())
+    });
+    Ok(Provider::new(outbound, OAuthSettings::new(exposed), outside.clock.clone()))
+}
+
+/// Configuration has checked that they parse.
+fn allowed_origins(config: &Config) -> Vec<Url> {
+    config.allowed_origins.iter().filter_map(|origin| Url::parse(origin).ok()).collect()
+}
+
+fn connection_settings(config: &Config, public_url: &Url) -> connections::Settings {
+    connections::Settings {
+        public_url: public_url.clone(),
+        allowed_origins: allowed_origins(config).iter().map(Url::origin).collect(),
+        probe_interval: config.probe_interval,
+        job_tick: config.job_tick,
+    }
+}
+
+fn job_settings(config: &Config) -> jobs::Settings {
+    let topics = [Topic::Connections, Topic::Datasets, Topic::Notifications, Topic::Attempts, Topic::Audit];
+    jobs::Settings {
+        tick: config.job_tick,
+        keep: topics.into_iter().map(|topic| (topic, config.journal_keep.of(topic))).collect(),
+    }
+}

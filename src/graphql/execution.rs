@@ -1,0 +1,250 @@
+//! From a request to its answer: prepare, then execute or subscribe.
+//!
+//! [`Api`] is the only thing that runs the executor. It owns that a document is guarded before, that the viewer is in the context, that a
+//! panic stays within its operation, and that no error leaves as the executor wrote it. Transports own headers, frames and status codes.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_graphql::parser::{Error as ParseError, parse_query, types::OperationType};
+use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Variables};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::documents::{Document, Documents};
+use super::errors::{self, ApiError, Code};
+use super::guard;
+use super::request::{RawRequest, RequestId};
+use super::response::{Event, Refusal, Response};
+use super::wording::Wording;
+use crate::access::Viewer;
+use crate::config::Limits;
+use crate::error::Error;
+
+/// The API behind every transport. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+struct Parts {
+    engine: Box<dyn Engine>,
+    limits: Limits,
+    documents: Documents,
+    wording: Wording,
+    mutations: TaskTracker,
+}
+
+impl Api {
+    /// The API of `schema` within `limits`.
+    pub fn new<Q, M, S>(schema: Schema<Q, M, S>, limits: Limits) -> Self
+    where
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+        S: SubscriptionType + 'static,
+    {
+        let wording = Wording::new(schema.names());
+        let documents = Documents::new(limits.kept_documents_bytes);
+        Self(Arc::new(Parts { engine: Box::new(schema), limits, documents, wording, mutations: TaskTracker::new() }))
+    }
+
+    /// Returns once every mutation that began has ended, whoever still waits for it.
+    pub async fn drained(&self) {
+        self.0.mutations.close();
+        self.0.mutations.wait().await;
+    }
+
+    /// Parses and guards a request. Nothing is looked up and nobody needs to be signed in.
+    ///
+    /// # Errors
+    /// A document that is no GraphQL, that asks for too much, or that does not have the operation.
+    pub fn prepare(&self, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
+        let RawRequest { query, operation_name, variables } = request;
+        let document = self.document(&query)?;
+        let operation = document.operation(operation_name.as_deref()).ok_or_else(|| {
+            Refusal::invalid("The document has no such operation, or several and none is named.", Vec::new())
+        })?;
+        guard::check_operation(operation, &document.parsed, &variables, &self.0.limits)?;
+        let kind = operation.ty;
+        Ok(Prepared { document, operation_name, kind, variables, id })
+    }
+
+    fn document(&self, text: &str) -> Result<Arc<Document>, Refusal> {
+        if let Some(document) = self.0.documents.get(text) {
+            return Ok(document);
+        }
+        guard::check_text(text, &self.0.limits)?;
+        let parsed = parse_query(text).map_err(|error| unparsable(&error))?;
+        guard::check_document(&parsed, &self.0.limits)?;
+        let document = Arc::new(Document { text: text.into(), parsed });
+        self.0.documents.keep(&document);
+        Ok(document)
+    }
+
+    /// Runs a query or a mutation. Without a viewer only what describes the schema is answered: one field that needs a viewer
+    /// leaves the whole response without data.
+    pub async fn execute(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Response {
+        if prepared.kind == OperationType::Subscription {
+            return Refusal::invalid("A subscription needs a websocket, or Accept: text/event-stream.", Vec::new())
+                .into();
+        }
+        let id = prepared.id;
+        let kind = prepared.kind;
+        let running = self.0.engine.execute(prepared.into_request(viewer));
+        let answer = if kind == OperationType::Mutation {
+            // On its own, so that a client that leaves does not stop a change half-way.
+            self.0.mutations.spawn(running.in_current_span()).await.ok()
+        } else {
+            AssertUnwindSafe(running).catch_unwind().await.ok()
+        };
+        let answer = answer.map_or_else(|| panicked(id), |answer| self.finish(answer, id));
+        if viewer.is_none() && answer.has(Code::Unauthenticated) {
+            return Refusal::nobody_asks(id).into();
+        }
+        answer
+    }
+
+    /// Runs a subscription until it ends or is dropped. The last event is never [`Event::Next`].
+    ///
+    /// Nothing in the events tells one socket from another: equal [keys](Prepared::key) may share the stream.
+    pub fn subscribe(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
+        let (api, id) = (self.clone(), prepared.id);
+        let answers = AssertUnwindSafe(self.0.engine.stream(prepared.into_request(Some(viewer)))).catch_unwind();
+        let events =
+            answers.map(move |answer| Event::of(answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, id))));
+        until_over(events.chain(stream::iter([Event::Complete]))).boxed()
+    }
+
+    /// Runs any operation as a stream of events: how it goes over a socket.
+    pub fn run(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
+        if prepared.kind == OperationType::Subscription {
+            return self.subscribe(viewer, prepared);
+        }
+        let (api, viewer) = (self.clone(), viewer.clone());
+        let answer = async move { Event::of_single(api.execute(Some(&viewer), prepared).await) };
+        until_over(stream::once(answer).chain(stream::iter([Event::Complete]))).boxed()
+    }
+
+    /// Rewrites what the executor wrote. A resolver's errors carry a path; an answer of errors without any was never executed.
+    fn finish(&self, answer: async_graphql::Response, id: RequestId) -> Response {
+        let executed = answer.errors.is_empty()
+            || answer.data != async_graphql::Value::Null
+            || answer.errors.iter().any(|error| !error.path.is_empty());
+        let mut ours = Vec::new();
+        let mut foreign = Vec::new();
+        for mut error in answer.errors {
+            let list = if errors::finish(&mut error, id) { &mut ours } else { &mut foreign };
+            list.push(error);
+        }
+        self.0.wording.reword(&mut foreign);
+        ours.append(&mut foreign);
+        if executed { Response::executed(answer.data, ours) } else { Refusal::of(ours).into() }
+    }
+}
+
+/// The events up to and with the first that ends the operation.
+fn until_over(
+    events: impl stream::Stream<Item = Event> + Send + 'static,
+) -> impl stream::Stream<Item = Event> + Send + 'static {
+    events.scan(false, |over, event| {
+        let go_on = !*over;
+        *over = !matches!(event, Event::Next(_));
+        std::future::ready(go_on.then_some(event))
+    })
+}
+
+fn unparsable(error: &ParseError) -> Refusal {
+    let message = match error {
+        ParseError::MultipleOperations { .. } => "A document with an operation without a name has no other operation.",
+        ParseError::OperationDuplicated { .. } => "Two operations have the same name.",
+        ParseError::FragmentDuplicated { .. } => "Two fragments have the same name.",
+        ParseError::MissingOperation => "The document has no operation.",
+        ParseError::RecursionLimitExceeded => return Refusal::too_complex("The document is nested too deeply.", None),
+        _ => "The document has a syntax error here.",
+    };
+    Refusal::invalid(message, error.positions().collect())
+}
+
+/// The panic's own text went to the panic hook.
+fn panicked(id: RequestId) -> Response {
+    let error = errors::reveal(Error::internal("a resolver panicked"), id);
+    Response::executed(async_graphql::Value::Null, vec![error])
+}
+
+/// A guarded request, ready to run.
+pub struct Prepared {
+    document: Arc<Document>,
+    operation_name: Option<String>,
+    kind: OperationType,
+    variables: Variables,
+    id: RequestId,
+}
+
+impl Prepared {
+    /// Whether it is a query, a mutation or a subscription.
+    pub fn operation(&self) -> OperationType {
+        self.kind
+    }
+
+    /// What makes two subscriptions the same, for viewers who see the same: their events are equal, byte for byte.
+    pub fn key(&self, eyes: String) -> SubscriptionKey {
+        SubscriptionKey {
+            document: Arc::clone(&self.document.text),
+            operation: self.operation_name.clone(),
+            // Sorted by name: `Variables` is a tree.
+            variables: serde_json::to_string(&self.variables).unwrap_or_default(),
+            eyes,
+        }
+    }
+
+    fn into_request(self, viewer: Option<&Viewer>) -> Request {
+        // The text is only for the executor's own parser and its extensions, neither of which runs.
+        let mut request = Request::new("").variables(self.variables);
+        request.operation_name = self.operation_name;
+        request.set_parsed_query(self.document.parsed.clone());
+        match viewer {
+            Some(viewer) => request.data(viewer.clone()),
+            None => request,
+        }
+    }
+}
+
+/// Names a subscription by what it sends: document, operation, variables, and the eyes that look (workspace and what may be seen).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SubscriptionKey {
+    pub document: Arc<str>,
+    pub operation: Option<String>,
+    pub variables: String,
+    pub eyes: String,
+}
+
+/// Who asks, for resolvers.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when nobody does.
+pub fn viewer<'c>(context: &Context<'c>) -> Result<&'c Viewer, ApiError> {
+    context.data_opt::<Viewer>().ok_or_else(|| Error::Unauthenticated.into())
+}
+
+/// A schema, whatever its root types.
+trait Engine: Send + Sync {
+    fn execute(&self, request: Request) -> BoxFuture<'static, async_graphql::Response>;
+    fn stream(&self, request: Request) -> BoxStream<'static, async_graphql::Response>;
+}
+
+impl<Q, M, S> Engine for Schema<Q, M, S>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    fn execute(&self, request: Request) -> BoxFuture<'static, async_graphql::Response> {
+        let schema = self.clone();
+        async move { schema.execute(request).await }.boxed()
+    }
+
+    fn stream(&self, request: Request) -> BoxStream<'static, async_graphql::Response> {
+        self.execute_stream(request)
+    }
+}

@@ -1,0 +1,111 @@
+//! The websocket: graphql-transport-ws
+//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), and no other sub-protocol.
+//!
+//! One task a socket: it reads, runs the operations and writes, so an idle socket costs a few kilobytes. Operations run beside each other;
+//! what they send waits in a bounded [outbox]. Every operation verifies the socket's credentials again, since a role or a person may have
+//! changed after `connection_init`; while a subscription runs, that is the subscription's own business.
+//!
+//! | close | when |
+//! | --- | --- |
+//! | 1001 | the server stops |
+//! | 1002, 1009 | broken frames, a message too big |
+//! | 1013 | the client does not read, has too many sockets, or the server cannot verify it now |
+//! | 4400 | no message of the protocol |
+//! | 4401 | an operation before the acknowledgement or without credentials; without credentials also for idling |
+//! | 4403 | the credentials are refused, withdrawn or expired |
+//! | 4406 | another sub-protocol |
+//! | 4408, 4429 | `connection_init` does not come, or comes twice |
+//! | 4409 | an operation under the id of one that runs |
+
+mod message;
+mod operations;
+mod outbox;
+mod session;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
+
+use super::Transport;
+
+const PROTOCOL: &str = "graphql-transport-ws";
+
+/// Upgrades to a socket, unless a page of a stranger asks.
+pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Response {
+    if !transport.0.origins.admit(headers) {
+        return (StatusCode::FORBIDDEN, "This origin may not open sockets here.").into_response();
+    }
+    let limits = &transport.0.limits;
+    let mut upgrade = upgrade
+        .read_buffer_size(limits.socket_buffer_bytes)
+        .write_buffer_size(limits.socket_buffer_bytes)
+        .max_frame_size(limits.frame_bytes)
+        .max_message_size(limits.frame_bytes)
+        .protocols([PROTOCOL]);
+    let agreed = upgrade.selected_protocol().is_some();
+    if !agreed && let Some(asked) = asked_protocol(&upgrade) {
+        // A client whose protocol is not echoed fails the handshake and never sees why.
+        upgrade.set_selected_protocol(asked);
+    }
+    let tracker = transport.0.streams.token();
+    upgrade.on_upgrade(async move |socket| {
+        let _tracked = tracker;
+        if agreed {
+            session::run(transport, socket).await;
+        } else {
+            refuse(socket, Close::PROTOCOL).await;
+        }
+    })
+}
+
+fn asked_protocol(upgrade: &WebSocketUpgrade) -> Option<HeaderValue> {
+    upgrade.requested_protocols().next().cloned()
+}
+
+async fn refuse(mut socket: WebSocket, close: Close) {
+    // Whoever is gone already does not need to hear it.
+    let _ = socket.send(close.into()).await;
+    let _ = SinkExt::close(&mut socket).await;
+}
+
+/// Why the server closes a socket: the code and a reason for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Close(u16, &'static str);
+
+impl Close {
+    const STOPPING: Self = Self(1001, "Going away");
+    const BROKEN: Self = Self(1002, "Protocol error");
+    const TOO_BIG: Self = Self(1009, "Message too big");
+    const SLOW: Self = Self(1013, "Too slow a reader");
+    const TOO_MANY: Self = Self(1013, "Too many sockets");
+    const LATER: Self = Self(1013, "Try again later");
+    const INVALID: Self = Self(4400, "Invalid message");
+    const UNAUTHORIZED: Self = Self(4401, "Unauthorized");
+    const FORBIDDEN: Self = Self(4403, "Forbidden");
+    const PROTOCOL: Self = Self(4406, "Subprotocol not acceptable");
+    const INIT_TIMEOUT: Self = Self(4408, "Connection initialisation timeout");
+    const DUPLICATE: Self = Self(4409, "Subscriber already exists");
+    const INIT_TWICE: Self = Self(4429, "Too many initialisation requests");
+}
+
+impl From<Close> for Message {
+    fn from(Close(code, reason): Close) -> Self {
+        Self::Close(Some(CloseFrame { code, reason: reason.into() }))
+    }
+}
+
+/// How a conversation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The client left, or is nowhere to be heard.
+    Gone,
+    /// The server closes.
+    Close(Close),
+}
+
+impl From<Close> for Ending {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}

@@ -1,0 +1,100 @@
+//! The audit log: the journal as administrators read it.
+//!
+//! It shows what people and the server did: every entry about connections, datasets and administration, and that
+//! somebody went to a provider (the start of an attempt). The further steps of an attempt, and who was told or read
+//! what, are noise here: their outcome is an entry of its own.
+
+use chrono::{DateTime, Utc};
+use entity::{Topic, journal_entry};
+use sea_orm::{
+    ColumnTrait, Condition, Iterable, Order as Direction, PaginatorTrait, QueryFilter, QuerySelect, Select,
+    sea_query::Expr,
+};
+use uuid::Uuid;
+
+use super::Journal;
+use crate::{
+    access::{Action, Viewer},
+    clock::to_microseconds,
+    error::{Error, Result},
+    ids::NodeId,
+    pages::{self, Key, Order, Page, PageArgs},
+};
+
+/// Somebody set out to connect or reconnect something: the one step of an attempt that the audit log shows.
+pub const ATTEMPT_STARTED: &str = "attempt.started";
+
+/// Which entries: conditions are joined by AND, an absent one says nothing. Times are exclusive.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// E.g. `connection.removed`.
+    pub action: Option<String>,
+    /// Who acted, or for whom a key did.
+    pub user: Option<Uuid>,
+    pub api_key: Option<Uuid>,
+    /// What it was done to.
+    pub subject: Option<NodeId>,
+    pub after: Option<DateTime<Utc>>,
+    pub before: Option<DateTime<Utc>>,
+}
+
+impl Journal {
+    /// A part of the audit log, newest first. Its rows come without their facts, which are for filters.
+    pub async fn audit(
+        &self,
+        viewer: &Viewer,
+        filter: &AuditFilter,
+        args: &PageArgs,
+    ) -> Result<Page<journal_entry::Model>> {
+        let keys = |row: &journal_entry::Model| vec![Key::Int(row.seq)];
+        let newest = Order::by("audit log", journal_entry::Column::Seq, Direction::Desc, keys);
+        let picked = without_facts(picked(viewer, filter)?);
+        pages::read(self.db.reader(), picked, args, newest, viewer.cursor_key()).await
+    }
+
+    /// How many entries there are.
+    pub async fn count_audit(&self, viewer: &Viewer, filter: &AuditFilter) -> Result<u64> {
+        let ids = picked(viewer, filter)?.select_only().column(journal_entry::Column::Id);
+        Ok(ids.count(self.db.reader()).await?)
+    }
+
+    /// The entry `id` of the audit log; to whoever may not read it there is none.
+    pub async fn audit_entry(&self, viewer: &Viewer, id: Uuid) -> Result<Option<journal_entry::Model>> {
+        if viewer.may(Action::Administer).is_err() {
+            return Ok(None);
+        }
+        let one = without_facts(shown(viewer)).filter(journal_entry::Column::Id.eq(id));
+        Ok(one.one(self.db.reader()).await?)
+    }
+}
+
+/// What of the workspace's journal the audit log shows.
+fn shown(viewer: &Viewer) -> Select<journal_entry::Entity> {
+    use journal_entry::Column::{Action, Topic as About};
+    let started = Condition::all().add(About.eq(Topic::Attempts)).add(Action.eq(ATTEMPT_STARTED));
+    let topics = About.is_in([Topic::Connections, Topic::Datasets, Topic::Audit]);
+    Journal::entries_of(viewer.workspace()).filter(Condition::any().add(topics).add(started))
+}
+
+fn picked(viewer: &Viewer, filter: &AuditFilter) -> Result<Select<journal_entry::Entity>> {
+    use journal_entry::Column::{ActorKey, ActorUser, At, SubjectId, SubjectKind};
+    viewer.may(Action::Administer)?;
+    if filter.action.as_ref().is_some_and(|action| action.contains('\0')) {
+        return Err(Error::BadInput("`action` holds a character that no action has.".to_owned()));
+    }
+    let about = |node: NodeId| Condition::all().add(SubjectKind.eq(node.kind.prefix())).add(SubjectId.eq(node.id));
+    let conditions = Condition::all()
+        .add_option(filter.action.as_deref().map(|action| journal_entry::Column::Action.eq(action)))
+        .add_option(filter.user.map(|user| ActorUser.eq(user)))
+        .add_option(filter.api_key.map(|key| ActorKey.eq(key)))
+        .add_option(filter.subject.map(about))
+        .add_option(filter.after.map(|after| At.gt(to_microseconds(after))))
+        .add_option(filter.before.map(|before| At.lt(to_microseconds(before))));
+    Ok(shown(viewer).filter(conditions))
+}
+
+/// The same rows, without what only filters need: an entry may have touched thousands of connections.
+fn without_facts(entries: Select<journal_entry::Entity>) -> Select<journal_entry::Entity> {
+    let columns = journal_entry::Column::iter().filter(|column| !matches!(column, journal_entry::Column::Facts));
+    entries.select_only().columns(columns).expr_as(Expr::cust("NULL"), "facts")
+}

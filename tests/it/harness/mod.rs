@@ -1,0 +1,246 @@
+//! A stage for each test: a real server on a port of its own, with a database of its own, a sandbox as its provider, and
+//! time in the test's hand.
+//!
+//! Tests talk to it as its users do: over HTTP and websockets, with a token. What is done behind their back (jobs, the
+//! clock, the provider's faults) is the stage's.
+
+mod browser;
+mod database;
+mod person;
+mod socket;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use patchbay::{
+    access::JwtSecret,
+    app::{App, Outside},
+    clock::{Clock, SystemEntropy},
+    config::Config,
+    db::Db,
+    ids::{self, Kind},
+    jobs::Jobs,
+    people::{CreateWorkspace, People},
+    provider::SystemResolver,
+    sandbox::{Options, Sandbox},
+};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+pub use browser::{Browser, Landing};
+pub use database::Database;
+pub use person::{Answer, Person};
+pub use socket::{Frame, Socket};
+
+/// Seals what the tests store.
+pub const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// Signs the tests' tokens.
+pub const JWT_SECRET: &str = "a secret of at least thirty-two characters";
+
+/// A clock in the test's hand: it moves when the test moves it, and by a millisecond at each look, so that what comes
+/// later is later.
+pub struct HandClock(Mutex<DateTime<Utc>>);
+
+impl HandClock {
+    pub fn new() -> Self {
+        Self(Mutex::new(Utc.with_ymd_and_hms(2026, 3, 2, 9, 0, 0).unwrap()))
+    }
+
+    pub fn advance(&self, by: TimeDelta) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> DateTime<Utc> {
+        let mut now = self.0.lock().unwrap();
+        *now += TimeDelta::milliseconds(1);
+        *now
+    }
+}
+
+/// A server with everything around it.
+pub struct Stage {
+    pub url: Url,
+    pub clock: Arc<HandClock>,
+    pub sandbox: Sandbox,
+    pub jobs: Jobs,
+    pub db: Db,
+    pub people: People,
+    pub database: Arc<Database>,
+    /// The first ADMIN of the first workspace.
+    pub admin: Person,
+    jwt: JwtSecret,
+    _running: DropGuard,
+    _provider: DropGuard,
+}
+
+/// How a stage differs from the usual.
+#[derive(Default)]
+pub struct Setup {
+    /// Settings beside the usual ones, as variables.
+    pub settings: Vec<(String, String)>,
+    /// Connector files beside the sandbox's: name and text.
+    pub connectors: Vec<(String, String)>,
+    /// The database of another stage, to be a second node on it.
+    pub database: Option<Arc<Database>>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        let clock = Arc::new(HandClock::new());
+        let entropy = Arc::new(SystemEntropy);
+        let (provider_listener, provider_url) = listener().await;
+        let sandbox = Sandbox::new(clock.clone(), entropy.clone(), &provider_url, Options::default());
+        let provider = CancellationToken::new();
+        let serving = axum_serve(provider_listener, sandbox.router(), provider.clone());
+        tokio::spawn(serving);
+
+        let database = match setup.database {
+            Some(database) => database,
+            None => Arc::new(Database::new().await),
+        };
+        let (listener, url) = listener().await;
+        let folder = connector_files(&database.folder(), &sandbox, &setup.connectors);
+        let variables = variables(&database, &folder, &provider_url, &sandbox, setup.settings);
+        let config = Config::from_variables(variables).unwrap();
+        let outside = Outside { clock: clock.clone(), entropy, resolver: Arc::new(SystemResolver) };
+        let stop = CancellationToken::new();
+        let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
+        let (jobs, db, people, jwt) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.jwt.clone());
+        tokio::spawn(async move { app.listen(listener).await });
+
+        let admin = found(&people, &jwt, &clock, &url, "Lighthouse", "mara@lighthouse.example").await;
+        Self {
+            url,
+            clock,
+            sandbox,
+            jobs,
+            db,
+            people,
+            database,
+            admin,
+            jwt,
+            _running: stop.drop_guard(),
+            _provider: provider.drop_guard(),
+        }
+    }
+
+    /// The ADMIN of another workspace on the same server.
+    pub async fn stranger(&self) -> Person {
+        found(&self.people, &self.jwt, &self.clock, &self.url, "Elsewhere", "eve@elsewhere.example").await
+    }
+
+    /// A new person of the first workspace; a CLIENT belongs to `client`.
+    pub async fn person(&self, name: &str, role: &str, client: Option<&str>) -> Person {
+        let input = serde_json::json!({
+            "name": name, "email": format!("{}@lighthouse.example", name.to_lowercase()), "role": role, "clientId": client,
+        });
+        let created = self
+            .admin
+            .ask("mutation($input: CreateUserInput!) { createUser(input: $input) { user { id } errors { message } } }", input)
+            .await;
+        let id = created["createUser"]["user"]["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned();
+        self.signed_in(&id)
+    }
+
+    /// Somebody who exists, with a token of an hour.
+    pub fn signed_in(&self, id: &str) -> Person {
+        Person::new(&self.url, id, self.token(id, TimeDelta::hours(1)))
+    }
+
+    /// A token that lives for `lifetime` from now.
+    pub fn token(&self, user: &str, lifetime: TimeDelta) -> String {
+        let user = ids::decode(Kind::User, user).unwrap();
+        self.jwt.issue(user, self.clock.now(), lifetime).unwrap()
+    }
+
+    /// Lets time pass.
+    pub fn later(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    /// One round of every job.
+    pub async fn run_jobs(&self) {
+        self.jobs.run_due().await.unwrap();
+    }
+
+    /// Lets a probe interval pass, and the jobs do their round.
+    pub async fn after_a_probe_interval(&self) {
+        self.later(TimeDelta::minutes(17));
+        self.run_jobs().await;
+    }
+
+    /// A browser without cookies.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.sandbox.clone())
+    }
+}
+
+async fn listener() -> (TcpListener, Url) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    (listener, url)
+}
+
+async fn axum_serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    patchbay::http::server::serve(listener, router, std::time::Duration::from_secs(10), stop).await;
+}
+
+fn connector_files(folder: &std::path::Path, sandbox: &Sandbox, more: &[(String, String)]) -> PathBuf {
+    let folder = folder.join(format!("connectors-{}", sandbox.client_secret().expose_secret()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in sandbox.connector_files().iter().chain(more) {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    folder
+}
+
+fn variables(
+    database: &Database,
+    folder: &std::path::Path,
+    provider: &Url,
+    sandbox: &Sandbox,
+    more: Vec<(String, String)>,
+) -> Vec<(String, String)> {
+    let host = format!("{}:{}", provider.host_str().unwrap(), provider.port().unwrap());
+    let mut variables = vec![
+        ("PATCHBAY_DATABASE_URL".to_owned(), database.url().to_owned()),
+        ("PATCHBAY_ENCRYPTION_KEYS".to_owned(), KEYS.to_owned()),
+        ("PATCHBAY_JWT_SECRET".to_owned(), JWT_SECRET.to_owned()),
+        ("PATCHBAY_CONNECTORS_DIR".to_owned(), folder.display().to_string()),
+        ("PATCHBAY_ALLOWED_HOSTS".to_owned(), host),
+        ("PATCHBAY_ALLOWED_ORIGINS".to_owned(), "https://app.example".to_owned()),
+    ];
+    for (name, _) in sandbox.connector_files() {
+        let slug = name.trim_end_matches(".toml").replace('-', "_").to_uppercase();
+        variables.push((format!("PATCHBAY_OAUTH_{slug}_CLIENT_ID"), sandbox.client_id().to_owned()));
+        let secret = sandbox.client_secret().expose_secret().to_owned();
+        variables.push((format!("PATCHBAY_OAUTH_{slug}_CLIENT_SECRET"), secret));
+    }
+    for (name, value) in more {
+        variables.retain(|(known, _)| *known != name);
+        variables.push((name, value));
+    }
+    variables
+}
+
+async fn found(people: &People, jwt: &JwtSecret, clock: &HandClock, url: &Url, name: &str, email: &str) -> Person {
+    let new = CreateWorkspace { name: name.to_owned(), admin_name: Some("Mara".to_owned()), admin_email: email.to_owned() };
+    // A second node on the same database finds the workspace there.
+    let admin = match people.active_by_email(email, None).await.unwrap().pop() {
+        Some(admin) => admin,
+        None => people.create_workspace(new).await.unwrap().admin,
+    };
+    let token = jwt.issue(admin.id, clock.now(), TimeDelta::hours(24)).unwrap();
+    Person::new(url, &ids::encode(Kind::User, admin.id), token)
+}
