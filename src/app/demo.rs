@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{App, HEAD, Outside, StartError, commands::bind, seed};
 use crate::{
-    clock::{Clock, Entropy, random},
+    clock::{Entropy, random},
     config::Config,
     http::server,
     ids::{self, Kind},
@@ -78,7 +78,8 @@ fn settings(
 
 /// What to try, with commands to paste.
 fn guide(server: &Url, sandbox: &Url, token: &str, connection: &str) -> String {
-    let curl = format!("curl -sN {server}graphql -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'");
+    let curl =
+        format!("curl -sN {server}graphql -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'");
     let watch = r#"{"query":"subscription { connectionsChanged { kind at connectionCount connections { name status client { name } } disconnection { message } } }"}"#;
     let mend = format!(
         r#"{{"query":"mutation {{ reconnect(input: {{connectionId: \"{connection}\"}}) {{ attempt {{ authorizationUrl }} errors {{ message }} }} }}"}}"#

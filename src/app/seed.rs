@@ -57,9 +57,10 @@ pub(super) async fn seed(app: &App, sandbox: &Sandbox) -> Result<Seeded, StartEr
     };
     let founded = app.people.create_workspace(workspace).await.map_err(told)?;
     let viewer = Viewer::person(&founded.admin, &founded.workspace, None, i64::MAX);
-    for (name, email, role) in
-        [("Tomás Vidal", "tomas@lighthouse.example", Role::Staff), ("Yuki Arai", "yuki@lighthouse.example", Role::Member)]
-    {
+    for (name, email, role) in [
+        ("Tomás Vidal", "tomas@lighthouse.example", Role::Staff),
+        ("Yuki Arai", "yuki@lighthouse.example", Role::Member),
+    ] {
         let person = CreateUser { name: name.to_owned(), email: email.to_owned(), role, client: None };
         app.people.create_user(&viewer, person).await.map_err(told)?;
     }
@@ -88,7 +89,8 @@ impl Seeding<'_> {
             for (connector, client, account) in wanted {
                 let (connection, authorization) = match authorizations.get(connector) {
                     Some(authorization) => {
-                        self.connect_at_once(connector, client, *account, ConnectUsing::Authorization(*authorization)).await?
+                        self.connect_at_once(connector, client, *account, ConnectUsing::Authorization(*authorization))
+                            .await?
                     }
                     None => self.sign_in(connector, client, *account, Vec::new(), person).await?,
                 };
@@ -152,7 +154,8 @@ impl Seeding<'_> {
         let departure = connections.depart(attempt.id).await.map_err(told)??;
         let back = self.sandbox.approve(&departure.location, person)?;
         let cookie = |name: &str| {
-            (name == departure.cookie_name).then(|| secrecy::ExposeSecret::expose_secret(&departure.cookie_value).to_owned())
+            (name == departure.cookie_name)
+                .then(|| secrecy::ExposeSecret::expose_secret(&departure.cookie_value).to_owned())
         };
         let returned = connections.arrive(callback(&back), cookie).await.map_err(told)??;
         let attempt = connections.attempt(&self.viewer, attempt.id).await.map_err(told)?;

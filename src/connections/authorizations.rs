@@ -38,6 +38,14 @@ pub struct AvailableAccount {
     pub connections: Vec<connection::Model>,
 }
 
+/// A part of the accounts that an authorization gives access to.
+#[derive(Debug, Clone)]
+pub struct AvailableAccounts {
+    pub page: Page<AvailableAccount>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
 impl Connections {
     /// A part of the authorizations that the viewer may see, by id; not the removed ones.
     pub async fn authorizations(
@@ -103,7 +111,7 @@ impl Connections {
         search: Option<&str>,
         first: Option<i32>,
         after: Option<&str>,
-    ) -> Result<Option<Page<AvailableAccount>>> {
+    ) -> Result<Option<AvailableAccounts>> {
         let row = self.authorization(viewer, authorization).await?;
         let usable = |row: &authorization::Model| row.credential.is_some() && may_use(viewer, row);
         let Some(row) = row.filter(usable) else { return Ok(None) };
@@ -121,7 +129,7 @@ impl Connections {
         search: Option<&str>,
         first: Option<i32>,
         after: Option<&str>,
-    ) -> Result<Option<Page<AvailableAccount>>> {
+    ) -> Result<Option<AvailableAccounts>> {
         let accounts = match self.provider.accounts(connector, credential).await {
             Ok(accounts) => accounts,
             Err(failure) => {
@@ -131,13 +139,15 @@ impl Connections {
         };
         let args = PageArgs { first, after: after.map(str::to_owned), ..PageArgs::default() };
         let found = by_name(accounts, search);
+        let total = found.len() as u64;
         let page = pages::slice(found, |(key, _)| key, &args, "available accounts", viewer.cursor_key())?;
         let ids = page.items().map(|(_, account)| account.id.clone()).collect();
         let mut readers = self.readers(viewer, connector, ids).await?;
-        Ok(Some(page.map(|(_, account)| {
+        let page = page.map(|(_, account)| {
             let connections = readers.remove(&account.id).unwrap_or_default();
             AvailableAccount { account, connections }
-        })))
+        });
+        Ok(Some(AvailableAccounts { page, total }))
     }
 
     /// The connections that the viewer may see of each of these accounts at a provider.

@@ -209,7 +209,7 @@ fn is_disconnected(row: &connection::Model) -> bool {
     row.status == Status::Disconnected && row.removed_at.is_none()
 }
 
-fn covered_by(viewer: &Viewer, disconnection: Uuid) -> Select<connection::Entity> {
+pub(super) fn covered_by(viewer: &Viewer, disconnection: Uuid) -> Select<connection::Entity> {
     let links = links().filter(disconnection_connection::Column::DisconnectionId.eq(disconnection));
     visibility::connections(viewer).filter(
         connection::Column::Id.in_subquery(visibility::column(links, disconnection_connection::Column::ConnectionId)),

@@ -6,9 +6,9 @@
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
-//! | `attempts.rs`, `callback.rs`, `settle.rs` | the browser's round trip, and what comes of it |
+//! | `attempts.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `connect.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
-//! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `counts.rs` | what people see |
+//! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
 //! What an answer of a provider means is [`crate::provider`]'s to say; who is told, [`crate::notifications`]'s.
@@ -18,6 +18,7 @@ mod authorizations;
 mod callback;
 mod changes;
 mod checks;
+mod concerned;
 mod connect;
 mod counts;
 mod credentials;
@@ -28,6 +29,7 @@ mod held;
 mod lifecycle;
 mod list;
 mod moves;
+mod outcome;
 mod ownership;
 mod reconnect;
 mod remove;
@@ -42,7 +44,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
 use url::Url;
 
 pub use attempts::{Departure, NoDeparture};
-pub use authorizations::{AuthorizationFilter, AvailableAccount};
+pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts};
 pub use callback::{Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use connect::{Connect, ConnectUsing, Started};
@@ -51,6 +53,7 @@ pub use disconnections::DisconnectionFilter;
 pub use due::Due;
 pub use filter::{ConnectionFilter, Relation};
 pub use list::{Abilities, ConnectionOrder, OrderField};
+pub use outcome::{attempt_connections, attempt_error};
 pub use reconnect::{Reconnect, Reconnected};
 pub use remove::Removed;
 pub use update::Update;

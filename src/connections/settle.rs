@@ -5,7 +5,7 @@ use sea_orm::EntityTrait;
 use uuid::Uuid;
 
 use super::{
-    Connections,
+    AvailableAccounts, Connections,
     attempts::{Carried, Ending, Plan},
     callback::refused,
     connect::{NewConnection, find_authorization},
@@ -112,6 +112,26 @@ impl Connections {
             }
         }
         self.attempt(viewer, id).await?.ok_or_else(|| Error::internal("an attempt that is gone"))
+    }
+
+    /// A part of the accounts to choose from while an attempt waits; none when the provider does not answer.
+    pub async fn attempt_accounts(
+        &self,
+        viewer: &Viewer,
+        row: &attempt::Model,
+        search: Option<&str>,
+        first: Option<i32>,
+        after: Option<&str>,
+    ) -> Result<Option<AvailableAccounts>> {
+        if row.status != AttemptStatus::NeedsDecision {
+            return Ok(None);
+        }
+        let (Some(connector), Some(waiting)) = (self.connector_of(&row.connector), self.open_carried(row)?.waiting)
+        else {
+            return Ok(None);
+        };
+        let credential = Fresh::from(waiting).credential;
+        self.accounts_page(viewer, &connector, &credential, search, first, after).await
     }
 
     async fn come_to(

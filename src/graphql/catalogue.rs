@@ -7,7 +7,9 @@ use entity::connector;
 
 use super::{
     ApiError,
+    counts::ConnectionCounts,
     execution::viewer,
+    loaders::loaders,
     page::{Page, Total, asked},
     scalars::{Url, shown},
     services,
@@ -145,6 +147,15 @@ impl Connector {
     async fn configured(&self, ctx: &Context<'_>) -> Result<bool, ApiError> {
         let provider = &services(ctx)?.provider;
         Ok(self.known().is_some_and(|connector| provider.is_configured(connector)))
+    }
+
+    /// Of its connections that the viewer may see.
+    async fn connection_counts(&self, ctx: &Context<'_>) -> Result<ConnectionCounts, ApiError> {
+        let slug = match self {
+            Self::Known(connector) => &connector.slug,
+            Self::Gone(row) => &row.slug,
+        };
+        Ok(loaders(ctx)?.counts_by_connector.load_one(slug.clone()).await?.unwrap_or_default().into())
     }
 }
 

@@ -16,13 +16,16 @@ use tracing::Instrument;
 
 use super::documents::{Document, Documents};
 use super::errors::{self, ApiError, Code};
+use super::event_cursor;
 use super::guard;
+use super::loaders::Loaders;
 use super::request::{RawRequest, RequestId};
 use super::response::{Event, Refusal, Response};
 use super::wording::Wording;
 use crate::access::Viewer;
 use crate::config::Limits;
 use crate::error::Error;
+use crate::journal::Journal;
 
 /// The API behind every transport. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub struct Api(Arc<Parts>);
 
 struct Parts {
     engine: Box<dyn Engine>,
+    /// Whose place `eventCursor` tells.
+    journal: Option<Journal>,
     limits: Limits,
     documents: Documents,
     wording: Wording,
@@ -44,9 +49,29 @@ impl Api {
         M: ObjectType + 'static,
         S: SubscriptionType + 'static,
     {
+        Self::of(schema, None, limits)
+    }
+
+    /// The same, of a schema with an `eventCursor`: the place of `journal` when a request begins.
+    pub fn with_journal<Q, M, S>(schema: Schema<Q, M, S>, journal: Journal, limits: Limits) -> Self
+    where
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+        S: SubscriptionType + 'static,
+    {
+        Self::of(schema, Some(journal), limits)
+    }
+
+    fn of<Q, M, S>(schema: Schema<Q, M, S>, journal: Option<Journal>, limits: Limits) -> Self
+    where
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+        S: SubscriptionType + 'static,
+    {
         let wording = Wording::new(schema.names());
         let documents = Documents::new(limits.kept_documents_bytes);
-        Self(Arc::new(Parts { engine: Box::new(schema), limits, documents, wording, mutations: TaskTracker::new() }))
+        let (engine, mutations) = (Box::new(schema), TaskTracker::new());
+        Self(Arc::new(Parts { engine, journal, limits, documents, wording, mutations }))
     }
 
     /// Returns once every mutation that began has ended, whoever still waits for it.
@@ -91,7 +116,11 @@ impl Api {
         }
         let id = prepared.id;
         let kind = prepared.kind;
-        let running = self.0.engine.execute(prepared.into_request(viewer));
+        let request = match self.request(viewer, prepared).await {
+            Ok(request) => request,
+            Err(error) => return Refusal::because(error, id).into(),
+        };
+        let running = self.0.engine.execute(request);
         let answer = if kind == OperationType::Mutation {
             // On its own, so that a client that leaves does not stop a change half-way.
             self.0.mutations.spawn(running.in_current_span()).await.ok()
@@ -103,6 +132,19 @@ impl Api {
             return Refusal::nobody_asks(id).into();
         }
         answer
+    }
+
+    /// The request as the executor takes it. Where the journal stands is read before anything else, if the document asks.
+    async fn request(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Result<Request, Error> {
+        let began = match (viewer, &self.0.journal) {
+            (Some(viewer), Some(journal)) => event_cursor::read(journal, viewer, &prepared.document.text).await?,
+            _ => None,
+        };
+        let request = prepared.into_request(viewer);
+        Ok(match began {
+            Some(began) => request.data(began),
+            None => request,
+        })
     }
 
     /// Runs a subscription until it ends or is dropped. The last event is never [`Event::Next`].
@@ -204,7 +246,7 @@ impl Prepared {
         request.operation_name = self.operation_name;
         request.set_parsed_query(self.document.parsed.clone());
         match viewer {
-            Some(viewer) => request.data(viewer.clone()),
+            Some(viewer) => request.data(viewer.clone()).data(Loaders::default()),
             None => request,
         }
     }
@@ -223,7 +265,7 @@ pub struct SubscriptionKey {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when nobody does.
-pub fn viewer<'c>(context: &Context<'c>) -> Result<&'c Viewer, ApiError> {
+pub(super) fn viewer<'c>(context: &Context<'c>) -> Result<&'c Viewer, ApiError> {
     context.data_opt::<Viewer>().ok_or_else(|| Error::Unauthenticated.into())
 }
 

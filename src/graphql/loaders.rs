@@ -1,32 +1,56 @@
 //! To-one relations that no list could foresee, loaded in batches within one request.
 //!
-//! A list that can look ahead loads its relations with its rows and hands over finished values: a batch waits for a
-//! millisecond and costs several times the CPU.
+//! A list that can look ahead loads its relations with its rows (see `beside`) and hands over finished values: a batch
+//! costs a wait of a millisecond and several times the CPU. Nothing is remembered from one batch to the next, so that
+//! an event of a subscription shows what is true when it is sent.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    future::Future,
+    hash::{Hash, Hasher},
+    sync::OnceLock,
+};
 
 use async_graphql::{
     Context,
     dataloader::{DataLoader, Loader},
 };
-use entity::client;
+use entity::{authorization, client, connection, disconnection};
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{ApiError, Services, execution::viewer, services};
+use super::{
+    ApiError,
+    execution::viewer,
+    services::{Services, services},
+};
 use crate::{
     access::Viewer,
+    connections::Counts,
     error::{Error, Result},
-    people::{People, User},
+    people::User,
 };
 
 /// The loaders of one request: put an empty one into each.
 #[derive(Default)]
 pub struct Loaders(OnceLock<Ready>);
 
-/// Loaders that know for whom they load.
+/// Loaders that know for whom they load. What the viewer may not see is not found.
 pub struct Ready {
-    pub users: DataLoader<Users>,
-    pub clients: DataLoader<Clients>,
+    pub users: DataLoader<By<Uuid, User>>,
+    /// Removed ones too.
+    pub clients: DataLoader<By<Uuid, client::Model>>,
+    pub authorizations: DataLoader<By<Uuid, authorization::Model>>,
+    pub connections: DataLoader<By<Uuid, connection::Model>>,
+    pub disconnections: DataLoader<By<Uuid, disconnection::Model>>,
+    /// With whom a connection is shared.
+    pub shares: DataLoader<By<Uuid, Vec<Uuid>>>,
+    /// The disconnection that a connection is in.
+    pub current: DataLoader<By<OfConnection, disconnection::Model>>,
+    /// The disconnection that an authorization is in.
+    pub open: DataLoader<By<Uuid, disconnection::Model>>,
+    pub counts_by_client: DataLoader<By<Uuid, Counts>>,
+    pub counts_by_connector: DataLoader<By<String, Counts>>,
 }
 
 /// The loaders of this request.
@@ -38,40 +62,81 @@ pub fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c Ready, ApiError> {
 
 impl Ready {
     fn new(services: &Services, viewer: &Viewer) -> Self {
-        let (people, viewer) = (services.people.clone(), viewer.clone());
+        let of = (services, viewer);
         Self {
-            users: DataLoader::new(Users { people: people.clone(), viewer: viewer.clone() }, tokio::spawn),
-            clients: DataLoader::new(Clients { people, viewer }, tokio::spawn),
+            users: by(of, |with, viewer, ids| async move { with.people.users_by_ids(&viewer, &ids).await }),
+            clients: by(of, |with, viewer, ids| async move { with.people.clients_by_ids(&viewer, &ids).await }),
+            authorizations: by(of, |with, viewer, ids| async move {
+                with.connections.authorizations_by_ids(&viewer, &ids).await
+            }),
+            connections: by(
+                of,
+                |with, viewer, ids| async move { with.connections.connections_by_ids(&viewer, &ids).await },
+            ),
+            disconnections: by(of, |with, viewer, ids| async move {
+                with.connections.disconnections_by_ids(&viewer, &ids).await
+            }),
+            shares: by(of, |with, _, ids| async move { with.connections.shares_of(&ids).await }),
+            current: by(of, |with, _, rows: Vec<OfConnection>| async move {
+                let rows: Vec<_> = rows.into_iter().map(|OfConnection(row)| row).collect();
+                let mut found = with.connections.current_disconnections(&rows).await?;
+                let keyed =
+                    rows.into_iter().filter_map(|row| found.remove(&row.id).map(|open| (OfConnection(row), open)));
+                Ok(keyed.collect())
+            }),
+            open: by(of, |with, _, ids| async move { with.connections.open_disconnection_of(&ids).await }),
+            counts_by_client: by(of, |with, viewer, ids| async move {
+                with.connections.counts_by_client(&viewer, &ids).await
+            }),
+            counts_by_connector: by(of, |with, viewer, slugs| async move {
+                with.connections.counts_by_connector(&viewer, &slugs).await
+            }),
         }
     }
 }
 
-/// Users by id.
-pub struct Users {
-    people: People,
-    viewer: Viewer,
-}
+/// A connection, known by its id, with what the domain has to know of it.
+#[derive(Clone)]
+pub struct OfConnection(pub connection::Model);
 
-impl Loader<Uuid> for Users {
-    type Value = User;
-    type Error = Error;
-
-    async fn load(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, User>> {
-        self.people.users_by_ids(&self.viewer, ids).await
+impl PartialEq for OfConnection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
     }
 }
 
-/// Clients by id, those that the viewer may see.
-pub struct Clients {
-    people: People,
-    viewer: Viewer,
+impl Eq for OfConnection {}
+
+impl Hash for OfConnection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
 }
 
-impl Loader<Uuid> for Clients {
-    type Value = client::Model;
-    type Error = Error;
+/// Loads a `V` for each `K` that has one.
+pub struct By<K, V>(Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>>> + Send + Sync>);
 
-    async fn load(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, client::Model>> {
-        self.people.clients_by_ids(&self.viewer, ids).await
+impl<K, V> Loader<K> for By<K, V>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    type Value = V;
+    type Error = ApiError;
+
+    async fn load(&self, keys: &[K]) -> Result<HashMap<K, V>, ApiError> {
+        Ok((self.0)(keys.to_vec()).await?)
     }
+}
+
+fn by<K, V, F>(
+    (services, viewer): (&Services, &Viewer),
+    load: impl Fn(Services, Viewer, Vec<K>) -> F + Send + Sync + 'static,
+) -> DataLoader<By<K, V>>
+where
+    F: Future<Output = Result<HashMap<K, V>>> + Send + 'static,
+{
+    let (services, viewer) = (services.clone(), viewer.clone());
+    let load = move |keys| -> BoxFuture<'static, _> { Box::pin(load(services.clone(), viewer.clone(), keys)) };
+    DataLoader::new(By(Box::new(load)), tokio::spawn)
 }

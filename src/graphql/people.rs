@@ -7,8 +7,12 @@ use entity::{client, workspace};
 
 use super::{
     ApiError,
+    connection_inputs::{ConnectionFilter, ConnectionOrder, within_client},
+    connections::{Connection, listed},
+    counts::{ConnectionCounts, int},
     execution::viewer,
     loaders::loaders,
+    notifications::{Notification, tray},
     page::{Page, Total, asked},
     scalars::{DateTime, given, shown},
     services,
@@ -65,6 +69,27 @@ impl Viewer {
     async fn workspace(&self, ctx: &Context<'_>) -> Result<Workspace, ApiError> {
         Ok(services(ctx)?.people.workspace(&self.0).await?.into())
     }
+
+    /// Their tray, newest first. Empty for an API key, and for a CLIENT.
+    #[allow(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn notifications(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whether to leave out what was read.", default_with = "Some(false)")] unread_only: Option<
+            bool,
+        >,
+        #[graphql(desc = "How many from the start, 0 to 100. Default: 50.")] first: Option<i32>,
+        #[graphql(desc = "A page's cursor: what follows it.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 0 to 100; not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "A page's cursor: what comes before it.")] before: Option<String>,
+    ) -> Result<Page<Notification>, ApiError> {
+        tray(ctx, &self.0, unread_only.unwrap_or(false), &asked(first, after, last, before)).await
+    }
+
+    /// The red dot.
+    async fn unread_notification_count(&self, ctx: &Context<'_>) -> Result<i32, ApiError> {
+        Ok(int(services(ctx)?.notifications.count(&self.0, true).await?))
+    }
 }
 
 /// An agency or a company, with its people, clients and connections.
@@ -107,6 +132,11 @@ impl Workspace {
     /// Where buttons in e-mails lead, with {connectionId} in it. Default: the console.
     async fn connection_url(&self) -> Option<&str> {
         self.0.connection_url.as_deref()
+    }
+
+    /// Of all its connections that the viewer may see.
+    async fn connection_counts(&self, ctx: &Context<'_>) -> Result<ConnectionCounts, ApiError> {
+        Ok(services(ctx)?.connections.counts(viewer(ctx)?).await?.into())
     }
 }
 
@@ -184,6 +214,26 @@ impl Client {
     /// Your own id for it, unique in the workspace.
     async fn external_id(&self) -> Option<&str> {
         self.0.external_id.as_deref()
+    }
+
+    /// Of its connections that the viewer may see.
+    async fn connection_counts(&self, ctx: &Context<'_>) -> Result<ConnectionCounts, ApiError> {
+        Ok(loaders(ctx)?.counts_by_client.load_one(self.0.id).await?.unwrap_or_default().into())
+    }
+
+    /// Its connections, as far as the viewer may see.
+    #[allow(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn connections(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of them; without it, all.")] filter: Option<ConnectionFilter>,
+        #[graphql(desc = "Without it: by id.")] order_by: Option<ConnectionOrder>,
+        #[graphql(desc = "How many from the start, 0 to 100. Default: 50.")] first: Option<i32>,
+        #[graphql(desc = "A page's cursor: what follows it.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 0 to 100; not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "A page's cursor: what comes before it.")] before: Option<String>,
+    ) -> Result<Page<Connection>, ApiError> {
+        listed(ctx, within_client(filter, self.0.id), order_by, &asked(first, after, last, before)).await
     }
 
     /// When it was made.

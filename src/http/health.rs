@@ -5,7 +5,7 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use crate::db::Db;
 
 /// `/healthz` (the process answers) and `/readyz` (it is migrated, listens, and its database answers).
-pub fn routes(db: Db) -> Router {
+pub(super) fn routes(db: Db) -> Router {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(db)
 }
 

@@ -34,18 +34,18 @@ pub use origins::Origins;
 pub use request_id::identify;
 
 use crate::access::Authenticator;
-use crate::connections::Connections;
-use crate::db::Db;
-use url::Url;
 use crate::clock::SharedClock;
 use crate::config::Limits;
+use crate::connections::Connections;
+use crate::db::Db;
 use crate::graphql::{Api, RequestIds};
 use quota::{Rates, Seats};
+use url::Url;
 
 /// Every route of the server.
 pub fn router(transport: &Transport, connections: Connections, db: Db, public_url: &Url) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections, public_url.scheme() == "https"));
-    routes.merge(health::routes(db)).merge(pages::routes())
+    routes.merge(health::routes(db)).merge(pages::routes()).fallback(pages::nothing_here)
 }
 
 /// What the transports need. Cheap to clone.

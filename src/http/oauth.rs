@@ -14,7 +14,7 @@ use entity::AttemptStatus;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::pages::outcome;
+use super::pages::{outcome, outcome_that_closes};
 use crate::{
     connections::{Callback, Connections, Departure, Returned},
     error::Error,
@@ -33,7 +33,7 @@ struct Desk {
 }
 
 /// The routes of the browser's round trip.
-pub fn routes(connections: Connections, secure: bool) -> Router {
+pub(super) fn routes(connections: Connections, secure: bool) -> Router {
     Router::new()
         .route("/oauth/start/{attempt}", get(start))
         .route("/oauth/callback", get(callback))
@@ -105,12 +105,11 @@ fn arrived(returned: Returned) -> Response {
     if let Some(url) = returned.return_url {
         return see_other(url.as_str());
     }
-    let title = match returned.status {
-        AttemptStatus::Succeeded => "Connected",
-        AttemptStatus::NeedsDecision => "One more step",
-        _ => "Not connected",
-    };
-    outcome(title, &returned.message, StatusCode::OK)
+    match returned.status {
+        AttemptStatus::Succeeded => outcome_that_closes("Connected", &returned.message),
+        AttemptStatus::NeedsDecision => outcome("One more step", &returned.message, StatusCode::OK),
+        _ => outcome("Not connected", &returned.message, StatusCode::OK),
+    }
 }
 
 /// The value of a cookie that the browser sent (RFC 6265 §5.4).
@@ -121,11 +120,8 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn see_other(location: &str) -> Response {
-    let headers = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
+    let headers =
+        [(header::LOCATION, location), (header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")];
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 

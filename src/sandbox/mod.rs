@@ -51,8 +51,8 @@ use url::Url;
 
 use self::{answer::Answer, state::State, world::KEYS};
 pub use self::{
-    consent::PERSON_HEADER,
     by_hand::NoDecision,
+    consent::PERSON_HEADER,
     fault::{CallbackFault, Endpoint, Fault},
     ledger::{Ended, Grant},
     state::Key,

@@ -1,0 +1,57 @@
+//! The API: translation only.
+//!
+//! A resolver decodes its input, makes one call to the domain and wraps the result. What someone may see or do, and
+//! whether an id names anything, the domain decides; it is never asked here. Transports (HTTP, sockets) are
+//! [`crate::http`]'s.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `execution.rs`, `response.rs` | from a request to its answer |
+//! | `errors.rs`, `wording.rs`, `user_error.rs` | errors: top-level, the executor's own, those in payloads |
+//! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
+//! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
+//! | `people.rs`, `people_changes.rs`, `catalogue.rs` | people and connectors |
+//! | `connections.rs`, `connection_inputs.rs`, `authorizations.rs`, `disconnections.rs` | what is plugged in |
+//! | `connect.rs`, `attempts.rs`, `upkeep.rs` | plugging in and out |
+//! | `changes.rs`, `notifications.rs`, `audit.rs` | what happened, and who hears of it |
+//! | `schema.rs` | the roots, and the schema as text |
+
+pub mod attempts;
+pub mod audit;
+pub mod authorizations;
+mod beside;
+pub mod catalogue;
+pub mod changes;
+pub mod connect;
+pub mod connection_inputs;
+pub mod connections;
+pub mod counts;
+pub mod disconnections;
+mod documents;
+pub mod errors;
+pub mod event_cursor;
+mod execution;
+mod guard;
+pub mod loaders;
+pub mod node;
+pub mod notifications;
+pub mod page;
+pub mod people;
+pub mod people_changes;
+mod request;
+mod response;
+pub mod scalars;
+pub mod schema;
+pub mod services;
+pub mod upkeep;
+pub mod user_error;
+mod wording;
+
+pub use errors::ApiError;
+pub use execution::{Api, Prepared, SubscriptionKey};
+pub use request::{RawRequest, RequestId, RequestIds};
+pub use response::{Event, Refusal, Response, Subject};
+pub use schema::{Schema, build, sdl};
+pub use services::Services;
+
+use services::services;

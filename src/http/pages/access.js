@@ -1,0 +1,38 @@
+// Who asks: the bearer token, and the workspace for those who are in several. Both stay in this tab.
+import { memory } from "./elements.js";
+
+/** Takes `#token=…` out of the address, so that no bookmark or copied link keeps it; null when there is none. */
+export function takeFromAddress() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const token = fragment.get("token");
+  if (token === null) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return token;
+}
+
+export class Access {
+  constructor() {
+    this.token = memory.read("token") ?? "";
+    this.workspace = memory.read("workspace") ?? "";
+  }
+
+  /** Takes what was typed or pasted, also with "Bearer" before it. */
+  change({ token = this.token, workspace = this.workspace }) {
+    this.token = token.trim().replace(/^bearer\s+/i, "");
+    this.workspace = workspace.trim();
+    memory.write("token", this.token);
+    memory.write("workspace", this.workspace);
+  }
+
+  /** As headers of a request. */
+  headers() {
+    if (!this.token) return {};
+    const workspace = this.workspace ? { "patchbay-workspace": this.workspace } : {};
+    return { authorization: `Bearer ${this.token}`, ...workspace };
+  }
+
+  /** As the payload of a socket's `connection_init`. */
+  payload() {
+    return this.headers();
+  }
+}
