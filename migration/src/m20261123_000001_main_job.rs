@@ -134,6 +134,7 @@ CREATE UNIQUE INDEX connection_account ON connection (workspace_id, COALESCE(cli
     WHERE removed_at IS NULL;
 CREATE INDEX connection_by_status ON connection (workspace_id, status, status_changed_at DESC, id DESC) WHERE removed_at IS NULL;
 CREATE INDEX connection_by_client ON connection (client_id, id) WHERE removed_at IS NULL;
+CREATE INDEX connection_by_owner ON connection (created_by);
 CREATE INDEX connection_by_authorization ON connection (authorization_id, id);
 CREATE INDEX connection_probes ON connection (probe_at) WHERE removed_at IS NULL;
 

@@ -2,7 +2,7 @@
 //!
 //! Accounts are read live: nothing here keeps what a provider says, and one that does not answer is no error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use entity::{Status, authorization, client, connection};
 use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, QueryOrder, Select};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    filter::{has_status, slugs},
+    filter::{few, has_status, slugs},
     list::BATCH,
     visibility,
 };
@@ -56,12 +56,12 @@ impl Connections {
     ) -> Result<Page<authorization::Model>> {
         let keys = |row: &authorization::Model| vec![Key::Id(row.id)];
         let by_id = Order::by("authorizations", authorization::Column::Id, Direction::Asc, keys);
-        pages::read(self.db.reader(), picked(viewer, filter), args, by_id, viewer.cursor_key()).await
+        pages::read(self.db.reader(), picked(viewer, filter)?, args, by_id, viewer.cursor_key()).await
     }
 
     /// How many there are.
     pub async fn count_authorizations(&self, viewer: &Viewer, filter: &AuthorizationFilter) -> Result<u64> {
-        Ok(picked(viewer, filter).count(self.db.reader()).await?)
+        Ok(picked(viewer, filter)?.count(self.db.reader()).await?)
     }
 
     /// The authorization `id`, also once it was removed.
@@ -176,7 +176,8 @@ impl Connections {
     }
 }
 
-fn picked(viewer: &Viewer, filter: &AuthorizationFilter) -> Select<authorization::Entity> {
+fn picked(viewer: &Viewer, filter: &AuthorizationFilter) -> Result<Select<authorization::Entity>> {
+    few(&filter.connector)?;
     let mut picked = visibility::authorizations(viewer).filter(authorization::Column::RemovedAt.is_null());
     if let Some(wanted) = &filter.connector {
         picked = picked.filter(authorization::Column::Connector.is_in(slugs(wanted)));
@@ -184,7 +185,7 @@ fn picked(viewer: &Viewer, filter: &AuthorizationFilter) -> Select<authorization
     if let Some(wanted) = &filter.status {
         picked = picked.filter(has_status(authorization::Column::Status, wanted));
     }
-    picked
+    Ok(picked)
 }
 
 fn fed(viewer: &Viewer, authorization: Uuid) -> Select<client::Entity> {
@@ -210,6 +211,7 @@ fn by_name(accounts: Vec<Account>, search: Option<&str>) -> Vec<(String, Account
     let keyed = |account: Account| (format!("{}\0{}", fold(&account.name), account.id), account);
     let mut accounts: Vec<_> = accounts.into_iter().filter(found).map(keyed).collect();
     accounts.sort_by(|one, other| one.0.cmp(&other.0));
-    accounts.dedup_by(|one, other| one.0 == other.0);
+    let mut seen = HashSet::new();
+    accounts.retain(|(_, account)| seen.insert(account.id.clone()));
     accounts
 }

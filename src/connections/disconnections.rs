@@ -11,7 +11,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Connections, filter::slugs, list::BATCH, visibility};
+use super::{
+    Connections,
+    filter::{few, has_reason, slugs},
+    list::BATCH,
+    visibility,
+};
 use crate::{
     access::{Action, Viewer},
     clock::to_microseconds,
@@ -44,12 +49,12 @@ impl Connections {
         filter: &DisconnectionFilter,
         args: &PageArgs,
     ) -> Result<Page<disconnection::Model>> {
-        pages::read(self.db.reader(), picked(viewer, filter), args, newest_first(), viewer.cursor_key()).await
+        pages::read(self.db.reader(), picked(viewer, filter)?, args, newest_first(), viewer.cursor_key()).await
     }
 
     /// How many there are.
     pub async fn count_disconnections(&self, viewer: &Viewer, filter: &DisconnectionFilter) -> Result<u64> {
-        Ok(picked(viewer, filter).count(self.db.reader()).await?)
+        Ok(picked(viewer, filter)?.count(self.db.reader()).await?)
     }
 
     /// The disconnection `id`.
@@ -171,8 +176,9 @@ impl Connections {
     }
 }
 
-fn picked(viewer: &Viewer, filter: &DisconnectionFilter) -> Select<disconnection::Entity> {
-    use disconnection::Column::{Connector, EndedAt, Id, Reason, StartedAt};
+fn picked(viewer: &Viewer, filter: &DisconnectionFilter) -> Result<Select<disconnection::Entity>> {
+    use disconnection::Column::{Connector, EndedAt, Id, StartedAt};
+    few(&filter.connector)?;
     let covers = |column: connection::Column, wanted: Uuid| {
         // Judged by connections that the viewer may see: the answer must not tell of others.
         Id.in_subquery(visibility::covering(visibility::connections(viewer).filter(column.eq(wanted))))
@@ -182,11 +188,11 @@ fn picked(viewer: &Viewer, filter: &DisconnectionFilter) -> Select<disconnection
         .add_option(filter.connection.map(|wanted| covers(connection::Column::Id, wanted)))
         .add_option(filter.client.map(|wanted| covers(connection::Column::ClientId, wanted)))
         .add_option(filter.connector.as_ref().map(|wanted| Connector.is_in(slugs(wanted))))
-        .add_option(filter.reason.as_ref().map(|wanted| Reason.is_in(wanted.iter().copied())))
+        .add_option(filter.reason.as_ref().map(|wanted| has_reason(wanted)))
         .add_option(filter.started_after.map(|after| StartedAt.gt(to_microseconds(after))))
         .add_option(filter.started_before.map(|before| StartedAt.lt(to_microseconds(before))))
         .add_option(filter.ended_after.map(|after| EndedAt.gt(to_microseconds(after))));
-    visibility::disconnections(viewer).filter(conditions)
+    Ok(visibility::disconnections(viewer).filter(conditions))
 }
 
 fn newest_first() -> Order<disconnection::Model> {

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use entity::{DisconnectionReason, Status, client, connection, disconnection};
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Select,
-    sea_query::{Expr, ExprTrait as _, SelectStatement, SimpleExpr},
+    ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, QuerySelect, Select,
+    sea_query::{Expr, ExprTrait as _, SimpleExpr},
 };
 use uuid::Uuid;
 
@@ -53,14 +53,9 @@ pub enum Relation {
 impl ConnectionFilter {
     /// `BadInput` when it asks for what no database can be asked.
     pub(super) fn check(&self) -> Result<()> {
-        let longest = [
-            self.client.as_ref().map(Vec::len),
-            self.connector.as_ref().map(Vec::len),
-            self.created_by.as_ref().map(Vec::len),
-        ];
-        if longest.into_iter().flatten().any(|values| values > MOST_VALUES) {
-            return Err(Error::BadInput(format!("A filter lists at most {MOST_VALUES} values for a condition.")));
-        }
+        few(&self.client)?;
+        few(&self.connector)?;
+        few(&self.created_by)?;
         if self.search.as_ref().is_some_and(|search| search.contains('\0') || search.len() > LONGEST_SEARCH) {
             return Err(Error::BadInput("`search` is nothing that a name can hold.".to_owned()));
         }
@@ -111,11 +106,24 @@ impl Connections {
     }
 }
 
+/// `BadInput` when a condition lists more values than a statement should carry.
+pub(super) fn few<T>(values: &Option<Vec<T>>) -> Result<()> {
+    if values.as_ref().is_none_or(|values| values.len() <= MOST_VALUES) {
+        return Ok(());
+    }
+    Err(Error::BadInput(format!("A filter lists at most {MOST_VALUES} values for a condition.")))
+}
+
 /// Whether `column` holds one of `wanted`. The numbers stand in the statement itself: with a parameter in their place
 /// PostgreSQL would not see that few connections are disconnected.
 pub(super) fn has_status(column: impl ColumnTrait, wanted: &[Status]) -> SimpleExpr {
-    let ranks = wanted.iter().map(|status| Expr::Constant(status.to_value().into()));
-    Expr::col(column.as_column_ref()).is_in(ranks)
+    let ranks = Status::iter().filter(|status| wanted.contains(status)).map(|status| status.to_value());
+    Expr::col(column.as_column_ref()).is_in(ranks.map(|rank| Expr::Constant(rank.into())))
+}
+
+/// Whether a disconnection is for one of the reasons `wanted`.
+pub(super) fn has_reason(wanted: &[DisconnectionReason]) -> SimpleExpr {
+    disconnection::Column::Reason.is_in(DisconnectionReason::iter().filter(|reason| wanted.contains(reason)))
 }
 
 /// The slugs that a database can be asked for: PostgreSQL takes no NUL, and no connector has one.
@@ -135,22 +143,22 @@ fn relations(viewer: &Viewer, wanted: &[Relation]) -> Condition {
 /// The connections in a disconnection with one of these reasons. One of its own speaks only while there is none of
 /// its authorization.
 fn reasons(viewer: &Viewer, wanted: &[DisconnectionReason]) -> Condition {
-    let open = |whole: bool| {
-        let kind = disconnection::Column::ConnectionId;
-        disconnection::Entity::find()
-            .filter(disconnection::Column::WorkspaceId.eq(viewer.workspace()))
-            .filter(disconnection::Column::EndedAt.is_null())
-            .filter(if whole { kind.is_null() } else { kind.is_not_null() })
+    use disconnection::Column::{AuthorizationId, ConnectionId, EndedAt, WorkspaceId};
+    let open = || {
+        let here = disconnection::Entity::find().filter(WorkspaceId.eq(viewer.workspace()));
+        here.filter(EndedAt.is_null())
     };
-    let because = |whole: bool| open(whole).filter(disconnection::Column::Reason.is_in(wanted.iter().copied()));
-    let authorizations =
-        |select| -> SelectStatement { visibility::column(select, disconnection::Column::AuthorizationId) };
-    let own = Condition::all()
-        .add(
-            connection::Column::Id.in_subquery(visibility::column(because(false), disconnection::Column::ConnectionId)),
-        )
-        .add(connection::Column::AuthorizationId.not_in_subquery(authorizations(open(true))));
-    Condition::any().add(connection::Column::AuthorizationId.in_subquery(authorizations(because(true)))).add(own)
+    let because = || open().filter(has_reason(wanted));
+    let whole = |select: Select<_>| visibility::column(select.filter(ConnectionId.is_null()), AuthorizationId);
+    let own = |select: Select<_>| visibility::column(select.filter(ConnectionId.is_not_null()), ConnectionId);
+    let on_its_own = Condition::all()
+        .add(connection::Column::Id.in_subquery(own(because())))
+        .add(connection::Column::AuthorizationId.not_in_subquery(whole(open())));
+    let behind = connection::Column::AuthorizationId.in_subquery(whole(because()));
+    // It follows that they are disconnected; that it is said spares a walk through all the others.
+    Condition::all()
+        .add(has_status(connection::Column::Status, &[Status::Disconnected]))
+        .add(Condition::any().add(behind).add(on_its_own))
 }
 
 fn clients_named(viewer: &Viewer, term: &str) -> Select<client::Entity> {

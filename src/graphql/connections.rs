@@ -13,7 +13,7 @@ use super::{
     connection_inputs::{ConnectionFilter, ConnectionOrder, ConnectionStatus, decoded},
     disconnections::Disconnection,
     execution::viewer,
-    loaders::{OfConnection, loaders},
+    loaders::{Row, loaders},
     page::{Page, asked},
     people::{Client, User},
     scalars::{DateTime, given, shown},
@@ -117,7 +117,7 @@ impl Connection {
     async fn disconnection(&self, ctx: &Context<'_>) -> Result<Option<Disconnection>, ApiError> {
         let found = match &self.beside.disconnection {
             Some(foreseen) => foreseen.clone(),
-            None => loaders(ctx)?.current.load_one(OfConnection(self.row.clone())).await?,
+            None => loaders(ctx)?.current.load_one(Row::from(&self.row)).await?,
         };
         Ok(found.map(Disconnection::from))
     }

@@ -10,7 +10,7 @@ use super::{
     connection_inputs::each,
     connections::Connection,
     execution::viewer,
-    loaders::loaders,
+    loaders::{Row, loaders},
     page::{Page, asked},
     people::User,
     scalars::{DateTime, given, shown},
@@ -144,7 +144,7 @@ impl Disconnection {
 
     /// What a Reconnect button passes to `reconnect`; null once it has ended, and for whoever may not.
     async fn reconnect_connection_id(&self, ctx: &Context<'_>) -> Result<Option<ID>, ApiError> {
-        let found = services(ctx)?.connections.reconnectable(viewer(ctx)?, &self.0).await?;
+        let found = loaders(ctx)?.reconnectable.load_one(Row::from(&self.0)).await?;
         Ok(found.map(|id| shown(Kind::Connection, id)))
     }
 }

@@ -16,16 +16,15 @@ use tracing::Instrument;
 
 use super::documents::{Document, Documents};
 use super::errors::{self, ApiError, Code};
-use super::event_cursor;
 use super::guard;
 use super::loaders::Loaders;
+use super::nulls::FieldTypes;
 use super::request::{RawRequest, RequestId};
 use super::response::{Event, Refusal, Response};
 use super::wording::Wording;
 use crate::access::Viewer;
 use crate::config::Limits;
 use crate::error::Error;
-use crate::journal::Journal;
 
 /// The API behind every transport. Cheap to clone.
 #[derive(Clone)]
@@ -33,11 +32,10 @@ pub struct Api(Arc<Parts>);
 
 struct Parts {
     engine: Box<dyn Engine>,
-    /// Whose place `eventCursor` tells.
-    journal: Option<Journal>,
     limits: Limits,
     documents: Documents,
     wording: Wording,
+    types: FieldTypes,
     mutations: TaskTracker,
 }
 
@@ -49,29 +47,11 @@ impl Api {
         M: ObjectType + 'static,
         S: SubscriptionType + 'static,
     {
-        Self::of(schema, None, limits)
-    }
-
-    /// The same, of a schema with an `eventCursor`: the place of `journal` when a request begins.
-    pub fn with_journal<Q, M, S>(schema: Schema<Q, M, S>, journal: Journal, limits: Limits) -> Self
-    where
-        Q: ObjectType + 'static,
-        M: ObjectType + 'static,
-        S: SubscriptionType + 'static,
-    {
-        Self::of(schema, Some(journal), limits)
-    }
-
-    fn of<Q, M, S>(schema: Schema<Q, M, S>, journal: Option<Journal>, limits: Limits) -> Self
-    where
-        Q: ObjectType + 'static,
-        M: ObjectType + 'static,
-        S: SubscriptionType + 'static,
-    {
         let wording = Wording::new(schema.names());
         let documents = Documents::new(limits.kept_documents_bytes);
+        let types = FieldTypes::read(&schema.sdl());
         let (engine, mutations) = (Box::new(schema), TaskTracker::new());
-        Self(Arc::new(Parts { engine, journal, limits, documents, wording, mutations }))
+        Self(Arc::new(Parts { engine, limits, documents, wording, types, mutations }))
     }
 
     /// Returns once every mutation that began has ended, whoever still waits for it.
@@ -114,47 +94,30 @@ impl Api {
             return Refusal::invalid("A subscription needs a websocket, or Accept: text/event-stream.", Vec::new())
                 .into();
         }
-        let id = prepared.id;
-        let kind = prepared.kind;
-        let request = match self.request(viewer, prepared).await {
-            Ok(request) => request,
-            Err(error) => return Refusal::because(error, id).into(),
-        };
-        let running = self.0.engine.execute(request);
+        let (id, kind, asked) = (prepared.id, prepared.kind, prepared.asked());
+        let running = self.0.engine.execute(prepared.into_request(viewer));
         let answer = if kind == OperationType::Mutation {
             // On its own, so that a client that leaves does not stop a change half-way.
             self.0.mutations.spawn(running.in_current_span()).await.ok()
         } else {
             AssertUnwindSafe(running).catch_unwind().await.ok()
         };
-        let answer = answer.map_or_else(|| panicked(id), |answer| self.finish(answer, id));
+        let answer = answer.map_or_else(|| panicked(id), |answer| self.finish(answer, &asked, id));
         if viewer.is_none() && answer.has(Code::Unauthenticated) {
             return Refusal::nobody_asks(id).into();
         }
         answer
     }
 
-    /// The request as the executor takes it. Where the journal stands is read before anything else, if the document asks.
-    async fn request(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Result<Request, Error> {
-        let began = match (viewer, &self.0.journal) {
-            (Some(viewer), Some(journal)) => event_cursor::read(journal, viewer, &prepared.document.text).await?,
-            _ => None,
-        };
-        let request = prepared.into_request(viewer);
-        Ok(match began {
-            Some(began) => request.data(began),
-            None => request,
-        })
-    }
-
     /// Runs a subscription until it ends or is dropped. The last event is never [`Event::Next`].
     ///
     /// Nothing in the events tells one socket from another: equal [keys](Prepared::key) may share the stream.
     pub fn subscribe(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
-        let (api, id) = (self.clone(), prepared.id);
+        let (api, id, asked) = (self.clone(), prepared.id, prepared.asked());
         let answers = AssertUnwindSafe(self.0.engine.stream(prepared.into_request(Some(viewer)))).catch_unwind();
-        let events =
-            answers.map(move |answer| Event::of(answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, id))));
+        let events = answers.map(move |answer| {
+            Event::of(answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id)))
+        });
         until_over(events.chain(stream::iter([Event::Complete]))).boxed()
     }
 
@@ -169,10 +132,16 @@ impl Api {
     }
 
     /// Rewrites what the executor wrote. A resolver's errors carry a path; an answer of errors without any was never executed.
-    fn finish(&self, answer: async_graphql::Response, id: RequestId) -> Response {
+    fn finish(&self, mut answer: async_graphql::Response, asked: &Asked, id: RequestId) -> Response {
         let executed = answer.errors.is_empty()
             || answer.data != async_graphql::Value::Null
             || answer.errors.iter().any(|error| !error.path.is_empty());
+        if executed
+            && !answer.errors.is_empty()
+            && let Some(operation) = asked.document.operation(asked.operation_name.as_deref())
+        {
+            self.0.types.complete(&mut answer.data, operation, &asked.document.parsed, &answer.errors);
+        }
         let mut ours = Vec::new();
         let mut foreign = Vec::new();
         for mut error in answer.errors {
@@ -223,7 +192,17 @@ pub struct Prepared {
     id: RequestId,
 }
 
+/// What an answer is to.
+struct Asked {
+    document: Arc<Document>,
+    operation_name: Option<String>,
+}
+
 impl Prepared {
+    fn asked(&self) -> Asked {
+        Asked { document: Arc::clone(&self.document), operation_name: self.operation_name.clone() }
+    }
+
     /// Whether it is a query, a mutation or a subscription.
     pub fn operation(&self) -> OperationType {
         self.kind

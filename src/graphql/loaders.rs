@@ -46,7 +46,9 @@ pub struct Ready {
     /// With whom a connection is shared.
     pub shares: DataLoader<By<Uuid, Vec<Uuid>>>,
     /// The disconnection that a connection is in.
-    pub current: DataLoader<By<OfConnection, disconnection::Model>>,
+    pub current: DataLoader<By<Row<connection::Model>, disconnection::Model>>,
+    /// The connection to reconnect so that a disconnection ends.
+    pub reconnectable: DataLoader<By<Row<disconnection::Model>, Uuid>>,
     /// The disconnection that an authorization is in.
     pub open: DataLoader<By<Uuid, disconnection::Model>>,
     pub counts_by_client: DataLoader<By<Uuid, Counts>>,
@@ -77,12 +79,15 @@ impl Ready {
                 with.connections.disconnections_by_ids(&viewer, &ids).await
             }),
             shares: by(of, |with, _, ids| async move { with.connections.shares_of(&ids).await }),
-            current: by(of, |with, _, rows: Vec<OfConnection>| async move {
-                let rows: Vec<_> = rows.into_iter().map(|OfConnection(row)| row).collect();
-                let mut found = with.connections.current_disconnections(&rows).await?;
-                let keyed =
-                    rows.into_iter().filter_map(|row| found.remove(&row.id).map(|open| (OfConnection(row), open)));
-                Ok(keyed.collect())
+            current: by(of, |with, _, rows: Vec<Row<connection::Model>>| async move {
+                let models: Vec<_> = rows.iter().map(|row| row.row.clone()).collect();
+                let found = with.connections.current_disconnections(&models).await?;
+                Ok(Row::each(rows, found))
+            }),
+            reconnectable: by(of, |with, viewer, rows: Vec<Row<disconnection::Model>>| async move {
+                let models: Vec<_> = rows.iter().map(|row| row.row.clone()).collect();
+                let found = with.connections.reconnectables(&viewer, &models).await?;
+                Ok(Row::each(rows, found))
             }),
             open: by(of, |with, _, ids| async move { with.connections.open_disconnection_of(&ids).await }),
             counts_by_client: by(of, |with, viewer, ids| async move {
@@ -95,21 +100,43 @@ impl Ready {
     }
 }
 
-/// A connection, known by its id, with what the domain has to know of it.
+/// A row, known by its id, for what the domain finds by more than that.
 #[derive(Clone)]
-pub struct OfConnection(pub connection::Model);
+pub struct Row<M> {
+    id: Uuid,
+    row: M,
+}
 
-impl PartialEq for OfConnection {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
+impl From<&connection::Model> for Row<connection::Model> {
+    fn from(row: &connection::Model) -> Self {
+        Self { id: row.id, row: row.clone() }
     }
 }
 
-impl Eq for OfConnection {}
+impl From<&disconnection::Model> for Row<disconnection::Model> {
+    fn from(row: &disconnection::Model) -> Self {
+        Self { id: row.id, row: row.clone() }
+    }
+}
 
-impl Hash for OfConnection {
+impl<M> Row<M> {
+    /// What was found by the rows' ids, by the rows.
+    fn each<V>(rows: Vec<Self>, mut found: HashMap<Uuid, V>) -> HashMap<Self, V> {
+        rows.into_iter().filter_map(|row| found.remove(&row.id).map(|value| (row, value))).collect()
+    }
+}
+
+impl<M> PartialEq for Row<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<M> Eq for Row<M> {}
+
+impl<M> Hash for Row<M> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
+        self.id.hash(state);
     }
 }
 

@@ -7,7 +7,7 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `request.rs`, `documents.rs`, `guard.rs`, `execution.rs`, `response.rs` | from a request to its answer |
-//! | `errors.rs`, `wording.rs`, `user_error.rs` | errors: top-level, the executor's own, those in payloads |
+//! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
 //! | `people.rs`, `people_changes.rs`, `catalogue.rs` | people and connectors |
@@ -35,6 +35,7 @@ mod guard;
 pub mod loaders;
 pub mod node;
 pub mod notifications;
+mod nulls;
 pub mod page;
 pub mod people;
 pub mod people_changes;

@@ -45,7 +45,7 @@ use url::Url;
 /// Every route of the server.
 pub fn router(transport: &Transport, connections: Connections, db: Db, public_url: &Url) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections, public_url.scheme() == "https"));
-    routes.merge(health::routes(db)).merge(pages::routes()).fallback(pages::nothing_here)
+    routes.merge(health::routes(db)).merge(pages::routes())
 }
 
 /// What the transports need. Cheap to clone.

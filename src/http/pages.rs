@@ -56,7 +56,7 @@ pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
 const CLOSED: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-/// The explorer also calls this server, by HTTP and by websocket: 'self' covers both (CSP Level 3, section 6.7.2.8).
+/// The explorer also calls this server, by HTTP and by websocket: 'self' covers both (since CSP Level 3).
 const CALLING: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                        form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 

@@ -10,16 +10,19 @@ export function takeFromAddress() {
   return token;
 }
 
+/** What of a text a header can hold. */
+const visible = (text) => text.replace(/[^\x21-\x7e]/g, "");
+
 export class Access {
   constructor() {
     this.token = memory.read("token") ?? "";
     this.workspace = memory.read("workspace") ?? "";
   }
 
-  /** Takes what was typed or pasted, also with "Bearer" before it. */
+  /** Takes what was typed or pasted, also with "Bearer" before it or broken into lines by a terminal. */
   change({ token = this.token, workspace = this.workspace }) {
-    this.token = token.trim().replace(/^bearer\s+/i, "");
-    this.workspace = workspace.trim();
+    this.token = visible(token.trim().replace(/^bearer\s+/i, ""));
+    this.workspace = visible(workspace);
     memory.write("token", this.token);
     memory.write("workspace", this.workspace);
   }

@@ -62,7 +62,14 @@ function breakLine(area) {
     const caret = from + 1 + margin.length + 2;
     area.setSelectionRange(caret, caret);
   }
-  // Typing scrolls to the caret, what a script inserts does not everywhere.
-  area.blur();
-  area.focus();
+  reveal(area);
+}
+
+/** Scrolls to the caret: browsers do so for what is typed, not for what a script inserts. Lines are not wrapped. */
+export function reveal(area) {
+  const style = getComputedStyle(area);
+  const height = parseFloat(style.lineHeight);
+  const top = parseFloat(style.paddingTop) + height * (area.value.slice(0, area.selectionStart).split("\n").length - 1);
+  if (top < area.scrollTop) area.scrollTop = top - height;
+  else if (top + 2 * height > area.scrollTop + area.clientHeight) area.scrollTop = top + 2 * height - area.clientHeight;
 }

@@ -7,7 +7,11 @@ query WhoAmI {
   viewer {
     role
     user { name email }
-    workspace { name timeZone connectionCounts { total connected expiring disconnected } }
+    workspace {
+      name
+      timeZone
+      connectionCounts { total connected expiring disconnected }
+    }
     unreadNotificationCount
   }
 }
@@ -38,7 +42,8 @@ query Connections($first: Int) {
   },
   {
     title: "Watch connections change",
-    text: `# Runs until you stop it. With a cursor in "after" it first replays what came since.
+    text: `# Runs until you stop it. With a cursor in "after"
+# it replays first what came since.
 subscription Changes($after: String) {
   connectionsChanged(after: $after) {
     cursor
@@ -55,7 +60,7 @@ subscription Changes($after: String) {
   },
   {
     title: "Reconnect",
-    text: `# Signing in happens in a browser: open the attempt's authorizationUrl.
+    text: `# Where someone has to sign in, open the authorizationUrl.
 mutation Reconnect($input: ReconnectInput!) {
   reconnect(input: $input) {
     attempt { id status authorizationUrl expiresAt }
@@ -68,7 +73,8 @@ mutation Reconnect($input: ReconnectInput!) {
   },
   {
     title: "What is disconnected",
-    text: `# Outages that last, the newest first, and which connection a Reconnect button would name.
+    text: `# Outages that last, the newest first. A Reconnect button
+# passes reconnectConnectionId to the mutation.
 query Disconnections {
   disconnections(filter: { open: true }, first: 20) {
     nodes {

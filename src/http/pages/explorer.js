@@ -1,7 +1,7 @@
 // The explorer: what its controls do, and what runs.
 import { Access, takeFromAddress } from "./access.js";
 import { freeName, operationAt, operations, withNames } from "./documents.js";
-import { codeKeys, replaceAll } from "./editor.js";
+import { codeKeys, replaceAll, reveal } from "./editor.js";
 import { byId, make, memory } from "./elements.js";
 import { EXAMPLES } from "./examples.js";
 import { Results } from "./results.js";
@@ -87,7 +87,7 @@ function choose() {
   const chosen = operationAt(all, editor.selectionStart);
   chooser.hidden = all.length < 2;
   chooser.replaceChildren(...all.map((operation) =>
-    make("option", { value: String(operation.start), selected: operation === chosen }, operation.name ?? `${operation.kind} without a name`)));
+    make("option", { value: String(operation.start), selected: operation === chosen }, operation.name ?? `a ${operation.kind}`)));
   return chosen;
 }
 
@@ -119,13 +119,15 @@ function insert(kind, field) {
   const untouched = before === "" || EXAMPLES.some(({ text }) => text.trimEnd() === before);
   const taken = new Set(untouched ? [] : operations(before).map(({ name }) => name));
   const name = freeName(field.name[0].toUpperCase() + field.name.slice(1), taken);
-  const drafted = skeleton(schema, kind, field, name);
+  const variablesTaken = new Set(untouched ? [] : [...before.matchAll(/\$(\w+)/g)].map(([, variable]) => variable));
+  const drafted = skeleton(schema, kind, field, name, variablesTaken);
   if (untouched) return edit(drafted.text, drafted.variables);
   const kept = withNames(before, new Set([...taken, name]));
-  const values = { ...drafted.variables, ...readVariables() };
+  const values = { ...readVariables(), ...drafted.variables };
   edit(`${kept}\n\n${drafted.text}`, values);
   editor.setSelectionRange(kept.length + 2, kept.length + 2);
   editor.scrollTop = editor.scrollHeight;
+  reveal(editor);
   choose();
 }
 
@@ -135,7 +137,10 @@ editor.addEventListener("input", () => memory.write("draft", mayRemember(editor.
 variables.addEventListener("input", () => {
   if (byId("variables-problem").textContent) readVariables();
 });
-chooser.addEventListener("change", () => editor.setSelectionRange(Number(chooser.value), Number(chooser.value)));
+chooser.addEventListener("change", () => {
+  editor.setSelectionRange(Number(chooser.value), Number(chooser.value));
+  reveal(editor);
+});
 
 // Examples and earlier runs.
 
@@ -209,7 +214,9 @@ async function ask(request) {
     const { status, requestId, took, body } = await send(request, access, abort.signal);
     const failed = status >= 400 || (Array.isArray(body?.errors) && body.errors.length > 0);
     results.show(body);
-    results.say(`${failed ? "With errors, status" : "Status"} ${status}, ${took} ms${requestId && failed ? `, request ${requestId}` : ""}`, failed ? "bad" : "good");
+    const summary = [`${failed ? "With errors, status" : "Status"} ${status}`, `${took} ms`];
+    if (failed && requestId) summary.push(`request ${requestId}`);
+    results.say(summary.join(", "), failed ? "bad" : "good");
   } catch {
     if (running === current) {
       if (abort.signal.aborted) results.say("Stopped before there was an answer.");
@@ -222,6 +229,7 @@ async function ask(request) {
 function follow(request) {
   let cursor = null;
   let conclusion = "";
+  let failed = false;
   let count = 0;
   const events = (number) => (number === 1 ? "1 event" : `${number} events`);
   const whenCurrent = (act) => (given) => {
@@ -236,7 +244,8 @@ function follow(request) {
     }),
     failed: whenCurrent((errors) => {
       results.add({ errors });
-      conclusion = "The server ended it with an error";
+      failed = true;
+      conclusion = "Ended with an error";
     }),
     completed: whenCurrent(() => {
       conclusion = "The server sent all there was";
@@ -245,8 +254,8 @@ function follow(request) {
       const lost = conclusion === "" && !ours;
       if (lost) remarkOnLoss(code, reason, meaning, request, cursor);
       if (lost) conclusion = `Closed with ${code}`;
-      const bad = lost || conclusion.includes("error");
-      results.say(`${conclusion || "Stopped"}, ${events(count)}`, bad ? "bad" : "good");
+      const counted = failed && count === 0 ? "" : `, ${events(count)}`;
+      results.say((conclusion || "Stopped") + counted, lost || failed ? "bad" : "good");
       ended(current);
     }),
   });
@@ -283,7 +292,7 @@ function showSchema(shown) {
 }
 toggle.addEventListener("click", () => showSchema(byId("schema").hidden));
 
-showSchema(matchMedia("(min-width: 50rem)").matches);
+showSchema(matchMedia("(min-width: 64rem)").matches);
 editor.value = memory.read("draft") ?? EXAMPLES[0].text;
 editor.setSelectionRange(0, 0);
 choose();

@@ -61,7 +61,7 @@ export class SchemaPanel {
   }
 
   #backButton() {
-    const to = this.#trail.length > 1 ? "Back" : "All of the schema";
+    const to = this.#trail.length > 1 ? "Back" : "Back to the list";
     return make("button", { type: "button", className: "back", onclick: () => this.#back() }, `← ${to}`);
   }
 
@@ -86,7 +86,9 @@ export class SchemaPanel {
 
   #rootRow(kind, field) {
     const open = () => this.#open(() => this.#fieldPage(field, kind));
-    const insert = make("button", { type: "button", className: "insert", onclick: () => this.#insert(kind, field), title: "Insert into the editor", "aria-label": `Insert ${field.name} into the editor` }, "+");
+    const label = `Insert ${field.name} into the editor`;
+    const onclick = () => this.#insert(kind, field);
+    const insert = make("button", { type: "button", className: "insert", title: label, "aria-label": label, onclick }, "+");
     return make("li", {}, this.#row(field.name, field, open), insert);
   }
 

@@ -1,20 +1,26 @@
 // A first draft of an operation for a field of the schema, with variables for what it cannot do without.
+import { freeName } from "./documents.js";
 import { isRequired, nameOf, written } from "./schema.js";
 
 /** Fields that tell what an object is, where there is no room for all of it. */
-const TELLING = ["id", "name", "accountId", "code", "title", "message", "status", "reason", "kind", "value"];
+const TELLING = [
+  "id", "name", "accountId", "code", "title", "message", "status", "reason", "kind", "value", "authorizationUrl", "hasNextPage", "endCursor",
+];
 /** How deep variables are filled in. */
 const DEEPEST = 4;
 
-/** `{text, variables}` for the root field `field` of operations of `kind`, under the name `name`. */
-export function skeleton(schema, kind, field, name) {
-  const args = field.args.filter((arg) => isRequired(arg) || arg.name === "after" && kind === "subscription");
-  const declared = args.map((arg) => `$${arg.name}: ${written(arg.type)}`).join(", ");
-  const passed = args.map((arg) => `${arg.name}: $${arg.name}`);
+/** `{text, variables}` for the root field `field` of operations of `kind`, called `name`, with no variable called as one of `taken`. */
+export function skeleton(schema, kind, field, name, taken = new Set()) {
+  const args = field.args
+    .filter((arg) => isRequired(arg) || (arg.name === "after" && kind === "subscription"))
+    .map((arg) => ({ ...arg, variable: freeName(arg.name, taken) }));
+  const declared = args.map(({ variable, type }) => `$${variable}: ${written(type)}`).join(", ");
+  const passed = args.map((arg) => `${arg.name}: $${arg.variable}`);
   if (field.args.some((arg) => arg.name === "first") && kind === "query") passed.unshift("first: 20");
   const call = field.name + (passed.length > 0 ? `(${passed.join(", ")})` : "");
   const text = `${kind} ${name}${declared ? `(${declared})` : ""} {\n  ${call}${selection(schema, field.type, 1, "  ")}\n}\n`;
-  return { text, variables: Object.fromEntries(args.map((arg) => [arg.name, placeholder(schema, arg.type, 0)])) };
+  const variables = args.map(({ variable, name: called, type }) => [variable, called === "after" ? null : placeholder(schema, type, 0)]);
+  return { text, variables: Object.fromEntries(variables) };
 }
 
 function selection(schema, reference, room, margin) {
@@ -40,7 +46,7 @@ function summary(schema, reference) {
   if (fields.some(({ name }) => name === "nodes")) return null;
   const leaves = fields.filter(({ type }) => schema.isLeaf(type)).map(({ name }) => name);
   const telling = leaves.filter((name) => TELLING.includes(name));
-  const chosen = telling.length > 0 ? telling.slice(0, 4) : leaves.slice(0, 4);
+  const chosen = telling.length > 0 ? telling.slice(0, 5) : leaves.slice(0, 4);
   return `{ ${(chosen.length > 0 ? chosen : ["__typename"]).join(" ")} }`;
 }
 
