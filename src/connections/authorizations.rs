@@ -66,7 +66,7 @@ impl Connections {
 
     /// The authorization `id`, also once it was removed.
     pub async fn authorization(&self, viewer: &Viewer, id: Uuid) -> Result<Option<authorization::Model>> {
-        let one = visibility::authorizations(viewer).filter(authorization::Column::Id.eq(id));
+        let one = visibility::authorizations_of_history(viewer).filter(authorization::Column::Id.eq(id));
         Ok(one.one(self.db.reader()).await?)
     }
 
@@ -78,8 +78,8 @@ impl Connections {
     ) -> Result<HashMap<Uuid, authorization::Model>> {
         let mut found = HashMap::with_capacity(ids.len());
         for part in ids.chunks(BATCH) {
-            let these =
-                visibility::authorizations(viewer).filter(authorization::Column::Id.is_in(part.iter().copied()));
+            let these = visibility::authorizations_of_history(viewer)
+                .filter(authorization::Column::Id.is_in(part.iter().copied()));
             found.extend(these.all(self.db.reader()).await?.into_iter().map(|row| (row.id, row)));
         }
         Ok(found)

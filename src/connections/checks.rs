@@ -56,35 +56,31 @@ impl Connections {
     /// Renews the tokens of an authorization, unless somebody is at it.
     pub async fn renew_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
         let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
-        let renewed = match self.look(job, claim.authorization).await {
-            Ok(Some(look)) => self.renew_now(&look).await.map(drop),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.release(claim).await?;
-        renewed
+        self.under(claim, async {
+            match self.look(job, authorization).await? {
+                Some(look) => self.renew_now(&look).await.map(drop),
+                None => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Probes an authorization, unless somebody is at it.
     pub async fn probe_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
         let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
-        let probed = self.probe(job, claim).await;
-        self.release(claim).await?;
-        probed
+        self.under(claim, self.probe(job, authorization)).await
     }
 
     /// Probes the account of a connection, unless somebody is at its authorization.
     pub async fn probe_account_due(&self, job: &'static str, connection: Uuid) -> Result<()> {
         let Some(row) = self.row(connection).await? else { return Ok(()) };
         let Some(claim) = self.claim(row.authorization_id).await? else { return Ok(()) };
-        let probed = self.probe_account(job, claim, connection).await;
-        self.release(claim).await?;
-        probed
+        self.under(claim, self.probe_account(job, row.authorization_id, connection)).await
     }
 
     /// Probes a claimed authorization.
-    async fn probe(&self, job: &'static str, claim: Claim) -> Result<()> {
-        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
+    async fn probe(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        let Some(look) = self.look(job, authorization).await? else { return Ok(()) };
         if look.connector.probe.request.is_none() {
             return Ok(());
         }
@@ -93,10 +89,10 @@ impl Connections {
     }
 
     /// Probes the account of one connection of a claimed authorization. It is refused only at a second look.
-    async fn probe_account(&self, job: &'static str, claim: Claim, connection: Uuid) -> Result<()> {
-        let Some(look) = self.look(job, claim.authorization).await? else { return Ok(()) };
+    async fn probe_account(&self, job: &'static str, authorization: Uuid, connection: Uuid) -> Result<()> {
+        let Some(look) = self.look(job, authorization).await? else { return Ok(()) };
         let Some(row) = self.row(connection).await? else { return Ok(()) };
-        if row.authorization_id != claim.authorization || row.account_id.is_none() {
+        if row.authorization_id != authorization || row.account_id.is_none() {
             return Ok(());
         }
         let (look, finding) = self.ask(look, row.account_id.as_deref()).await?;
@@ -107,22 +103,20 @@ impl Connections {
     pub(super) async fn examine(&self, job: &'static str, connection: Uuid) -> Result<()> {
         let Some(row) = self.row(connection).await? else { return Ok(()) };
         let claim = self.wait_for_turn(row.authorization_id).await?;
-        let examined = self.examine_claimed(job, claim, &row).await;
-        self.release(claim).await?;
-        examined
+        self.under(claim, self.examine_claimed(job, &row)).await
     }
 
-    async fn examine_claimed(&self, job: &'static str, claim: Claim, row: &connection::Model) -> Result<()> {
-        self.probe(job, claim).await?;
+    async fn examine_claimed(&self, job: &'static str, row: &connection::Model) -> Result<()> {
+        self.probe(job, row.authorization_id).await?;
         let Some(now) = self.row(row.id).await? else { return Ok(()) };
         if now.refused_once && !now.lost_access {
-            self.probe(job, claim).await?;
+            self.probe(job, row.authorization_id).await?;
         }
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(()) };
         if connector.probe.account_request.is_some() && row.account_id.is_some() {
-            self.probe_account(job, claim, row.id).await?;
+            self.probe_account(job, row.authorization_id, row.id).await?;
             if self.row(row.id).await?.is_some_and(|now| now.refused_once && !now.lost_access) {
-                self.probe_account(job, claim, row.id).await?;
+                self.probe_account(job, row.authorization_id, row.id).await?;
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
 //! a claim that was lost costs a call and never a truth.
 
+use std::{pin::pin, time::Duration};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{authorization, connection};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
@@ -11,8 +13,10 @@ use uuid::Uuid;
 use super::Connections;
 use crate::{error::Result, ids};
 
-/// How long a claim lasts: longer than two calls to a provider with all their limits.
-const CLAIMED: TimeDelta = TimeDelta::seconds(90);
+/// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
+const CLAIMED: TimeDelta = TimeDelta::seconds(10);
+/// How often a claim is kept up.
+const KEEP_UP: Duration = Duration::from_secs(3);
 
 /// The right to work on an authorization, until it is released or its time is over.
 #[derive(Debug, Clone, Copy)]
@@ -102,8 +106,32 @@ impl Connections {
         Ok((claimed.rows_affected == 1).then_some(Claim { authorization, run }))
     }
 
+    /// Does `work` under a claim, which is kept up meanwhile, and given back after.
+    pub(super) async fn under<T>(&self, claim: Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let mut work = pin!(work);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                () = tokio::time::sleep(KEEP_UP) => self.keep_up(claim).await?,
+            }
+        };
+        self.release(claim).await?;
+        done
+    }
+
+    async fn keep_up(&self, claim: Claim) -> Result<()> {
+        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ClaimedUntil, Expr::value(until))
+            .filter(authorization::Column::Id.eq(claim.authorization))
+            .filter(authorization::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+
     /// Gives a claim back.
-    pub(super) async fn release(&self, claim: Claim) -> Result<()> {
+    async fn release(&self, claim: Claim) -> Result<()> {
         authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))

@@ -38,6 +38,17 @@ pub(super) fn authorizations(viewer: &Viewer) -> Select<authorization::Entity> {
     authorization::Entity::find().filter(authorization::Column::WorkspaceId.eq(viewer.workspace())).filter(seen)
 }
 
+/// Those, and the ones whose outages covered connections that `viewer` may see: history names them by their ids.
+pub(super) fn authorizations_of_history(viewer: &Viewer) -> Select<authorization::Entity> {
+    let seen = column(authorizations(viewer), authorization::Column::Id);
+    let past = column(disconnections(viewer), disconnection::Column::AuthorizationId);
+    authorization::Entity::find().filter(
+        Condition::any()
+            .add(authorization::Column::Id.in_subquery(seen))
+            .add(authorization::Column::Id.in_subquery(past)),
+    )
+}
+
 /// The disconnections that cover a connection that `viewer` may see.
 pub(super) fn disconnections(viewer: &Viewer) -> Select<disconnection::Entity> {
     let all = disconnection::Entity::find().filter(disconnection::Column::WorkspaceId.eq(viewer.workspace()));

@@ -141,7 +141,9 @@ impl<M> Hash for Row<M> {
 }
 
 /// Loads a `V` for each `K` that has one.
-pub struct By<K, V>(Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>>> + Send + Sync>);
+pub struct By<K, V>(Box<dyn Fn(Vec<K>) -> Batch<K, V> + Send + Sync>);
+
+type Batch<K, V> = BoxFuture<'static, Result<HashMap<K, V>>>;
 
 impl<K, V> Loader<K> for By<K, V>
 where
@@ -164,6 +166,6 @@ where
     F: Future<Output = Result<HashMap<K, V>>> + Send + 'static,
 {
     let (services, viewer) = (services.clone(), viewer.clone());
-    let load = move |keys| -> BoxFuture<'static, _> { Box::pin(load(services.clone(), viewer.clone(), keys)) };
+    let load = move |keys| -> Batch<K, V> { Box::pin(load(services.clone(), viewer.clone(), keys)) };
     DataLoader::new(By(Box::new(load)), tokio::spawn)
 }

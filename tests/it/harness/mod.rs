@@ -147,7 +147,10 @@ impl Stage {
         });
         let created = self
             .admin
-            .ask("mutation($input: CreateUserInput!) { createUser(input: $input) { user { id } errors { message } } }", input)
+            .ask(
+                "mutation($input: CreateUserInput!) { createUser(input: $input) { user { id } errors { message } } }",
+                input,
+            )
             .await;
         let id = created["createUser"]["user"]["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned();
         self.signed_in(&id)
@@ -235,7 +238,8 @@ fn variables(
 }
 
 async fn found(people: &People, jwt: &JwtSecret, clock: &HandClock, url: &Url, name: &str, email: &str) -> Person {
-    let new = CreateWorkspace { name: name.to_owned(), admin_name: Some("Mara".to_owned()), admin_email: email.to_owned() };
+    let new =
+        CreateWorkspace { name: name.to_owned(), admin_name: Some("Mara".to_owned()), admin_email: email.to_owned() };
     // A second node on the same database finds the workspace there.
     let admin = match people.active_by_email(email, None).await.unwrap().pop() {
         Some(admin) => admin,

@@ -54,7 +54,8 @@ impl Person {
     /// Sends an operation; `input` is its variable `$input`, or all its variables where it is an object with the key
     /// `variables`.
     pub async fn tries(&self, query: &str, input: Value) -> Answer {
-        let variables = if input["variables"].is_object() { input["variables"].clone() } else { json!({ "input": input }) };
+        let variables =
+            if input["variables"].is_object() { input["variables"].clone() } else { json!({ "input": input }) };
         let variables = if query.contains("$input") || input["variables"].is_object() { variables } else { json!({}) };
         let request = self
             .http
@@ -144,7 +145,13 @@ impl Person {
     }
 
     /// Reconnects in the browser as `person` of the sandbox; the attempt as it ended.
-    pub async fn reconnects(&self, browser: &Browser, connection: &str, change: &str, person: &str) -> (Value, Landing) {
+    pub async fn reconnects(
+        &self,
+        browser: &Browser,
+        connection: &str,
+        change: &str,
+        person: &str,
+    ) -> (Value, Landing) {
         let (id, url) = self.starts_reconnecting(connection, change).await;
         let landing = browser.signs_in(&url, person).await;
         (self.attempt(&id).await, landing)
