@@ -23,7 +23,7 @@ mod outbox;
 mod session;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
 
@@ -37,17 +37,14 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, headers: &H
         return (StatusCode::FORBIDDEN, "This origin may not open sockets here.").into_response();
     }
     let limits = &transport.0.limits;
-    let mut upgrade = upgrade
+    let upgrade = upgrade
         .read_buffer_size(limits.socket_buffer_bytes)
         .write_buffer_size(limits.socket_buffer_bytes)
         .max_frame_size(limits.frame_bytes)
         .max_message_size(limits.frame_bytes)
         .protocols([PROTOCOL]);
+    // As the protocol's reference server does: another sub-protocol is not echoed, and whoever comes in even so is told.
     let agreed = upgrade.selected_protocol().is_some();
-    if !agreed && let Some(asked) = asked_protocol(&upgrade) {
-        // A client whose protocol is not echoed fails the handshake and never sees why.
-        upgrade.set_selected_protocol(asked);
-    }
     let tracker = transport.0.streams.token();
     upgrade.on_upgrade(async move |socket| {
         let _tracked = tracker;
@@ -57,10 +54,6 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, headers: &H
             refuse(socket, Close::PROTOCOL).await;
         }
     })
-}
-
-fn asked_protocol(upgrade: &WebSocketUpgrade) -> Option<HeaderValue> {
-    upgrade.requested_protocols().next().cloned()
 }
 
 async fn refuse(mut socket: WebSocket, close: Close) {

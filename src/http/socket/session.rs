@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, SplitSink, SplitStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -32,11 +32,15 @@ pub(super) async fn run(transport: Transport, socket: WebSocket) {
     let mut session = Session::new(transport);
     let ending = session.talk(&mut sink, &mut source).await;
     let mut outbox = session.leave();
-    if let Ending::Close(close) = ending {
-        outbox.close(close);
-        // Whoever does not take the farewell in time is left without.
-        let _ = timeout(patience, farewell(&mut outbox, &mut sink, &mut source)).await;
-    }
+    // Whoever does not take the farewell in time is left without.
+    let _ = match ending {
+        Ending::Close(close) => {
+            outbox.close(close);
+            timeout(patience, farewell(&mut outbox, &mut sink, &mut source)).await
+        }
+        // A close that came is answered with one (RFC 6455 §5.5.1).
+        Ending::Gone => timeout(patience, async { drop(sink.close().await) }).await,
+    };
 }
 
 async fn farewell(outbox: &mut Outbox, sink: &mut Sink, source: &mut Source) {
