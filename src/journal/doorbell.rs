@@ -2,13 +2,19 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, Statement, sqlx::postgres::PgListener};
+use sea_orm::sqlx::{
+    self, PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::feed::Feeds;
-use crate::{db::Db, error::Result};
+use crate::{
+    db::Db,
+    error::{Error, Result},
+};
 
 /// The PostgreSQL channel.
 const CHANNEL: &str = "patchbay_doorbell";
@@ -47,14 +53,23 @@ impl Doorbell {
 impl Others {
     async fn new(db: &Db, feeds: &Arc<Feeds>) -> Result<Self> {
         let (rings, rung) = mpsc::unbounded_channel();
-        let mut listener = PgListener::connect_with(db.reader().get_postgres_connection_pool())
-            .await
-            .map_err(|error| crate::error::Error::internal(error.to_string()))?;
-        listener.listen(CHANNEL).await.map_err(|error| crate::error::Error::internal(error.to_string()))?;
+        let pool = own_pool(db).await.map_err(unavailable)?;
+        let mut listener = PgListener::connect_with(&pool).await.map_err(unavailable)?;
+        listener.listen(CHANNEL).await.map_err(unavailable)?;
         let listening = AbortOnDropHandle::new(tokio::spawn(listen(listener, Arc::clone(feeds))));
-        let telling = AbortOnDropHandle::new(tokio::spawn(tell(db.clone(), rung)));
+        let telling = AbortOnDropHandle::new(tokio::spawn(tell(pool, rung)));
         Ok(Self { rings, _tasks: [listening, telling] })
     }
+}
+
+/// One connection to listen and one to tell, of the doorbell's own: a busy server rings as well.
+async fn own_pool(db: &Db) -> Result<PgPool, sqlx::Error> {
+    let address = db.reader().get_postgres_connection_pool().connect_options();
+    PgPoolOptions::new().max_connections(2).connect_with((*address).clone()).await
+}
+
+fn unavailable(error: sqlx::Error) -> Error {
+    Error::internal(error.to_string())
 }
 
 async fn listen(mut listener: PgListener, feeds: Arc<Feeds>) {
@@ -74,7 +89,7 @@ async fn listen(mut listener: PgListener, feeds: Arc<Feeds>) {
     }
 }
 
-async fn tell(db: Db, mut rung: mpsc::UnboundedReceiver<Uuid>) {
+async fn tell(pool: PgPool, mut rung: mpsc::UnboundedReceiver<Uuid>) {
     while let Some(first) = rung.recv().await {
         tokio::time::sleep(COALESCED).await;
         let mut workspaces = BTreeSet::from([first]);
@@ -82,12 +97,8 @@ async fn tell(db: Db, mut rung: mpsc::UnboundedReceiver<Uuid>) {
             workspaces.insert(another);
         }
         for workspace in workspaces {
-            let notify = Statement::from_sql_and_values(
-                DatabaseBackend::Postgres,
-                "SELECT pg_notify($1, $2)",
-                [CHANNEL.into(), workspace.to_string().into()],
-            );
-            if let Err(error) = db.writer().execute_raw(notify).await {
+            let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(workspace.to_string());
+            if let Err(error) = notify.execute(&pool).await {
                 tracing::warn!(%error, "the other nodes were not rung; they look by themselves soon");
             }
         }
