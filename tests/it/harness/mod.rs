@@ -34,7 +34,7 @@ use url::Url;
 
 pub use browser::{Browser, Landing};
 pub use database::Database;
-pub use person::{Answer, Person};
+pub use person::{Answer, Person, http};
 pub use socket::{Frame, Socket};
 
 /// Seals what the tests store.
