@@ -42,6 +42,8 @@ const SLOW_TICK: Duration = Duration::from_secs(2);
 const HEAD: Duration = Duration::from_secs(10);
 /// How long stopping may take before what is left is cut off.
 const DRAIN: Duration = Duration::from_secs(25);
+/// How long closing the database may take.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// Why the server does not start, for whoever started it.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -125,33 +127,32 @@ impl App {
         Ok(Self { db, people, connections, jobs, jwt, public_url, transport, router, stop })
     }
 
-    /// Serves on `listener` until told to stop, then drains: requests, sockets, jobs.
+    /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.
     pub async fn run(self, listener: TcpListener) -> Result<(), StartError> {
         let tasks = TaskTracker::new();
         self.jobs.start(&tasks, &self.stop);
         tasks.close();
-        self.listen(listener).await;
-        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-            tracing::warn!("jobs were cut off");
+        let work = async { tokio::join!(self.listen(listener), tasks.wait()) };
+        tokio::select! {
+            _ = work => {}
+            () = self.overdue() => tracing::warn!("what was not done in {} s was cut off", DRAIN.as_secs()),
         }
-        self.db.close().await?;
-        Ok(())
+        match tokio::time::timeout(CLOSE, self.db.close()).await {
+            Ok(closed) => Ok(closed?),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Serves without the jobs, for whoever runs those by hand.
     pub async fn listen(&self, listener: TcpListener) {
-        let drained = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        let served = async {
-            http::server::serve(listener, self.router.clone(), HEAD, self.stop.clone()).await;
-            self.transport.drained().await;
-        };
-        tokio::select! {
-            () = served => {}
-            () = drained => tracing::warn!("requests were cut off"),
-        }
+        http::server::serve(listener, self.router.clone(), HEAD, self.stop.clone()).await;
+        self.transport.drained().await;
+    }
+
+    /// Returns when stopping has taken long enough.
+    async fn overdue(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
     }
 }
 

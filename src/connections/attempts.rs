@@ -84,13 +84,13 @@ pub(super) struct Waiting {
     ends_at: Option<DateTime<Utc>>,
 }
 
-impl From<Fresh> for Waiting {
-    fn from(fresh: Fresh) -> Self {
+impl From<&Fresh> for Waiting {
+    fn from(fresh: &Fresh) -> Self {
         Self {
-            credential: fresh.credential,
-            account: fresh.account.map(|account| (account.id, account.name)),
-            scopes: fresh.scopes,
-            missing_scopes: fresh.missing_scopes,
+            credential: fresh.credential.clone(),
+            account: fresh.account.as_ref().map(|account| (account.id.clone(), account.name.clone())),
+            scopes: fresh.scopes.clone(),
+            missing_scopes: fresh.missing_scopes.clone(),
             ends_at: fresh.ends_at,
         }
     }
@@ -279,7 +279,7 @@ impl Connections {
     /// Gives back a sign-in that nothing came of.
     pub(super) async fn drop_waiting(&self, attempt: &attempt::Model, carried: Carried) {
         if let (Some(waiting), Some(connector)) = (carried.waiting, self.connector_of(&attempt.connector)) {
-            self.give_back(attempt.workspace_id, &connector, &Fresh::from(waiting)).await;
+            self.give_back(&connector, &Fresh::from(waiting)).await;
         }
     }
 

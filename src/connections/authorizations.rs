@@ -116,7 +116,7 @@ impl Connections {
         let usable = |row: &authorization::Model| row.credential.is_some() && may_use(viewer, row);
         let Some(row) = row.filter(usable) else { return Ok(None) };
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
-        let credential = self.open(&row)?;
+        let credential = self.usable_credential(&row).await?;
         self.accounts_page(viewer, &connector, &credential, search, first, after).await
     }
 

@@ -119,6 +119,8 @@ impl Connections {
                     UserError::new(UserErrorCode::Denied, "The sign-in was cancelled at the data source.").into()
                 );
             }
+            // RFC 6749 §4.1.2.1: what a provider says instead of a 500 or 503, which a redirect cannot have.
+            (Some("server_error" | "temporarily_unavailable"), _) => return Err(unavailable().into()),
             (_, _) => {
                 return Err(
                     UserError::new(UserErrorCode::Rejected, "The data source did not complete the sign-in.").into()
@@ -136,20 +138,23 @@ impl Connections {
 
     async fn exchange(&self, connector: &Connector, carried: Carried, code: &SecretString) -> Result<Fresh> {
         let verifier = SecretString::from(carried.verifier.unwrap_or_default());
-        let grant = self
+        let mut grant = self
             .provider
             .exchange_code(connector, &carried.fields, code, &verifier, &self.redirect_uri())
             .await
             .map_err(|failure| refused(&failure))?;
-        if !grant.missing_required.is_empty() {
-            let missing = grant.missing_required.join(", ");
-            let message = format!("The data source granted less than is needed. Missing: {missing}.");
-            return Err(UserError::new(UserErrorCode::MissingScopes, message).into());
-        }
+        let missing = std::mem::take(&mut grant.missing_required).join(", ");
         let mut fresh = Fresh::granted(grant, None);
-        fresh.account =
-            self.provider.identify(connector, &mut fresh.credential).await.map_err(|failure| refused(&failure))?;
-        Ok(fresh)
+        let account = self.provider.identify(connector, &mut fresh.credential).await;
+        if missing.is_empty() {
+            fresh.account = account.map_err(|failure| refused(&failure))?;
+            return Ok(fresh);
+        }
+        // Whether it may be given back depends on whose it is; where that cannot be told, it is let be.
+        fresh.account = account.ok().flatten();
+        self.give_back(connector, &fresh).await;
+        let message = format!("The data source granted less than is needed. Missing: {missing}.");
+        Err(UserError::new(UserErrorCode::MissingScopes, message).into())
     }
 
     async fn returned(&self, attempt: Uuid) -> Result<Returned> {
@@ -187,10 +192,7 @@ impl Connections {
 /// What a provider's refusal means to the person at the browser, or behind the form.
 pub(super) fn refused(failure: &Failure) -> UserError {
     match failure {
-        Failure::Transient { .. } => UserError::new(
-            UserErrorCode::ProviderUnavailable,
-            "The data source could not be reached, or failed. Nothing was changed; try again.",
-        ),
+        Failure::Transient { .. } => unavailable(),
         Failure::Rejected(Rejection::Forbidden) => {
             UserError::new(UserErrorCode::Rejected, "The data source denies access with this sign-in.")
         }
@@ -200,6 +202,11 @@ pub(super) fn refused(failure: &Failure) -> UserError {
             "The data source refuses this server's OAuth client. An administrator has to look at its settings.",
         ),
     }
+}
+
+fn unavailable() -> UserError {
+    let message = "The data source could not be reached, or failed. Nothing was changed; try again.";
+    UserError::new(UserErrorCode::ProviderUnavailable, message)
 }
 
 fn unexpected() -> UserError {

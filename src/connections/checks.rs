@@ -21,7 +21,7 @@ use crate::{
     access::Viewer,
     catalogue::Connector,
     error::Result,
-    provider::{Failure, Rejection},
+    provider::{Credential, Failure, Rejection},
 };
 
 /// Flagged authorizations are probed at least this often.
@@ -97,6 +97,32 @@ impl Connections {
         }
         let (look, finding) = self.ask(look, row.account_id.as_deref()).await?;
         self.write_account_finding(&look, connection, finding, row.refused_once || row.lost_access).await
+    }
+
+    /// The credential of an authorization, renewed first where its access token has ended and can be.
+    pub(super) async fn usable_credential(&self, row: &authorization::Model) -> Result<Credential> {
+        let credential = self.open(row)?;
+        let ended = row.access_expires_at.is_some_and(|end| end <= self.clock.now());
+        let Some(connector) = self.connector_of(&row.connector).filter(|_| ended) else { return Ok(credential) };
+        if !self.provider.can_renew(&connector, &credential) {
+            return Ok(credential);
+        }
+        let claim = self.wait_for_turn(row.id).await?;
+        self.under(claim, async {
+            match self.look("renew-for-use", row.id).await? {
+                // Somebody else may have renewed it meanwhile.
+                Some(look) if look.row.credential_version == row.credential_version => {
+                    self.renew_now(&look).await.map(drop)
+                }
+                Some(_) | None => Ok(()),
+            }
+        })
+        .await?;
+        let renewed = authorization::Entity::find_by_id(row.id).one(self.db.reader()).await?;
+        match renewed.filter(|renewed| renewed.credential.is_some()) {
+            Some(renewed) => self.open(&renewed),
+            None => Ok(credential),
+        }
     }
 
     /// Looks at a connection now, twice where it is refused, and writes what was found.

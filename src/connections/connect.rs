@@ -137,7 +137,7 @@ impl Connections {
     ) -> Result<Started> {
         let path = ["using", "authorizationId"];
         let row = self.usable_authorization(viewer, connector, id, &path).await?;
-        new.account = self.chosen(connector, &self.open(&row)?, account.as_deref()).await?;
+        new.account = self.chosen(connector, &self.usable_credential(&row).await?, account.as_deref()).await?;
         let mut change = Change::begin(self, viewer).await?;
         let held = hold_one(&change.txn, id).await?.filter(|held| !held.is_removed());
         let mut held = held.ok_or_else(meanwhile)?;
@@ -165,7 +165,8 @@ impl Connections {
         let fresh = self.try_credentials(connector, &fields, &path).await?;
         new.account = self.chosen(connector, &fresh.credential, account.as_deref()).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = change.authorize(connector, &fresh, viewer.user()).await?;
+        let held = change.authorize(connector, &fresh, viewer.user()).await?;
+        let mut held = held.ok_or_else(meanwhile)?;
         let key = key_of_fields(connector, &fresh.credential.fields);
         let connection = change.plug_as(&mut held, connector, new, viewer, key).await?;
         change.commit().await?;
@@ -236,17 +237,20 @@ impl Connections {
     /// A connection that is known by this external id already.
     async fn known_as(&self, viewer: &Viewer, external_id: Option<&str>) -> Result<Option<connection::Model>> {
         let Some(external_id) = external_id else { return Ok(None) };
-        let by_id = |select: sea_orm::Select<connection::Entity>| {
-            select
-                .filter(connection::Column::ExternalId.eq(external_id))
-                .filter(connection::Column::RemovedAt.is_null())
-        };
-        if let Some(known) = by_id(visibility::connections(viewer)).one(self.db.reader()).await? {
-            return Ok(Some(known));
-        }
-        let workspace = connection::Column::WorkspaceId.eq(viewer.workspace());
-        let hidden = by_id(connection::Entity::find().filter(workspace)).one(self.db.reader()).await?;
-        if hidden.is_some() { Err(external_id_taken(None)) } else { Ok(None) }
+        let Some(known) = self.holder_of(viewer.workspace(), external_id).await? else { return Ok(None) };
+        let seen = visibility::live_connections(viewer).filter(connection::Column::Id.eq(known.id));
+        let seen = seen.one(self.db.reader()).await?;
+        seen.map(Some).ok_or_else(|| external_id_taken(Some(known.id)))
+    }
+
+    /// The live connection of the workspace that has this external id.
+    pub(super) async fn holder_of(&self, workspace: Uuid, external_id: &str) -> Result<Option<connection::Model>> {
+        Ok(connection::Entity::find()
+            .filter(connection::Column::WorkspaceId.eq(workspace))
+            .filter(connection::Column::ExternalId.eq(external_id))
+            .filter(connection::Column::RemovedAt.is_null())
+            .one(self.db.reader())
+            .await?)
     }
 
     pub(super) async fn require_client(&self, workspace: Uuid, client: Option<Uuid>) -> Result<()> {

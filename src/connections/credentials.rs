@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, authorization};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::OnConflict,
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
     Connections,
+    connect::taken,
     held::Held,
     lifecycle::{Change, standing},
 };
@@ -122,8 +125,14 @@ impl Connections {
 }
 
 impl Change<'_> {
-    /// A new authorization that works, without connections yet.
-    pub(super) async fn authorize(&self, connector: &Connector, fresh: &Fresh, by: Option<Uuid>) -> Result<Held> {
+    /// A new authorization that works, without connections yet; none where somebody signed in as the same account at
+    /// this moment. An insert that fails would take the transaction with it, so one that is in the way is stepped around.
+    pub(super) async fn authorize(
+        &self,
+        connector: &Connector,
+        fresh: &Fresh,
+        by: Option<Uuid>,
+    ) -> Result<Option<Held>> {
         let mut row = authorization::Model {
             id: self.new_id(),
             workspace_id: self.workspace,
@@ -151,8 +160,11 @@ impl Change<'_> {
         };
         self.fill(&mut row, connector, fresh)?;
         row.status = standing(row.expires_at, self.now);
-        let row = authorization::ActiveModel::from(row).insert(&self.txn).await?;
-        Ok(Held { authorization: row, members: Vec::new(), disconnection: None })
+        let inserted = authorization::Entity::insert(authorization::ActiveModel::from(row.clone()))
+            .on_conflict(OnConflict::new().do_nothing().to_owned())
+            .exec_without_returning(&self.txn)
+            .await?;
+        Ok((inserted == 1).then(|| Held { authorization: row, members: Vec::new(), disconnection: None }))
     }
 
     /// Stores what is fresh in an authorization that is held. Its status is another matter: [`Change::heal`].
@@ -162,7 +174,7 @@ impl Change<'_> {
         // Only the lifecycle writes a status.
         row.status = sea_orm::ActiveValue::NotSet;
         row.id = Set(held.authorization.id);
-        row.update(&self.txn).await?;
+        row.update(&self.txn).await.map_err(taken)?;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Connections, held::Held};
+use super::{Connections, connect::taken, held::Held};
 use crate::{
     access::{Action, Actor, Viewer},
     error::Result,
@@ -167,6 +167,11 @@ impl<'a> Change<'a> {
         self.tell_outage(held, &open, before, resumed).await
     }
 
+    /// Whether an authorization has the status that it should have as it works now.
+    pub(super) fn stands(&self, held: &Held) -> bool {
+        held.authorization.status == standing(held.authorization.expires_at, self.now)
+    }
+
     /// The authorization works: with all its connections but those that lost access on their own.
     pub(super) async fn heal(&mut self, held: &mut Held, healed: Healed<'_>) -> Result<()> {
         let before = held.facts();
@@ -291,7 +296,7 @@ impl<'a> Change<'a> {
 
     /// Writes a connection as it is in memory.
     pub(super) async fn write_member(&self, row: &connection::Model) -> Result<()> {
-        connection::ActiveModel::from(row.clone()).reset_all().update(&self.txn).await?;
+        connection::ActiveModel::from(row.clone()).reset_all().update(&self.txn).await.map_err(taken)?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     held::Held,
     lifecycle::{Change, Healed},
+    remove::Retired,
 };
 use crate::{
     access::Viewer,
@@ -17,14 +18,14 @@ use crate::{
 
 impl Change<'_> {
     /// Moves `connections` from one held authorization onto another that works; `viewer` becomes their owner where they
-    /// could reconnect them. An emptied authorization is retired: its credential comes back, sealed.
+    /// could reconnect them. An emptied authorization is retired: what it had comes back.
     pub(super) async fn transfer(
         &mut self,
         from: &mut Held,
         onto: &mut Held,
         connections: &[Uuid],
         viewer: &Viewer,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<Option<Retired>> {
         let before = from.facts();
         let (moving, staying) =
             std::mem::take(&mut from.members).into_iter().partition(|member| connections.contains(&member.row.id));

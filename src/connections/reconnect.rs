@@ -130,7 +130,7 @@ impl Connections {
         row: &connection::Model,
     ) -> Result<()> {
         let (Some(_), Some(account)) = (&connector.accounts, &row.account_id) else { return Ok(()) };
-        let credential = self.open(target)?;
+        let credential = self.usable_credential(target).await?;
         let accounts = self.provider.accounts(connector, &credential).await.map_err(|failure| refused(&failure))?;
         if accounts.iter().any(|one| one.id == *account) {
             return Ok(());

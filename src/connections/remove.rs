@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    connect::find_authorization,
     credentials::Fresh,
     held::{Held, hold_one},
     lifecycle::Change,
@@ -20,6 +19,14 @@ use crate::{
     journal::Touched,
     provider::Credential,
 };
+
+/// What an authorization had that is no more.
+pub(super) struct Retired {
+    /// Its credential, sealed as it was.
+    pub(super) sealed: Vec<u8>,
+    /// Whose account it was.
+    pub(super) account: Option<String>,
+}
 
 /// What was removed.
 #[derive(Debug, Clone)]
@@ -46,25 +53,42 @@ impl Connections {
         Ok(Removed { connection: id, client: row.client_id, authorization: row.authorization_id })
     }
 
-    /// Gives back, at the provider, the credential of an authorization that is no more. What fails here is logged: the
-    /// secret is gone from this server in any case.
-    pub(super) async fn revoke_retired(&self, connector: &Connector, authorization: Uuid, sealed: Option<Vec<u8>>) {
-        let Some(sealed) = sealed else { return };
-        match self.open_sealed(authorization, &sealed) {
-            Ok(credential) => self.revoke(connector, &credential).await,
+    /// Gives back, at the provider, what an authorization that is no more had. What fails here is logged: the secret is
+    /// gone from this server in any case.
+    pub(super) async fn revoke_retired(&self, connector: &Connector, authorization: Uuid, retired: Option<Retired>) {
+        let Some(retired) = retired else { return };
+        match self.open_sealed(authorization, &retired.sealed) {
+            Ok(credential) => self.revoke_unused(connector, retired.account.as_deref(), &credential).await,
             Err(error) => tracing::error!(%authorization, ?error, "a credential could not be opened to be revoked"),
         }
     }
 
-    /// Gives back a sign-in that nothing came of, unless the same account is authorized here: providers end all grants of
-    /// an account at once.
-    pub(super) async fn give_back(&self, workspace: Uuid, connector: &Connector, fresh: &Fresh) {
-        let Some(account) = &fresh.account else { return };
-        match find_authorization(self.db.reader(), workspace, &connector.slug, &account.id).await {
-            Ok(None) => self.revoke(connector, &fresh.credential).await,
-            Ok(Some(_)) => {}
-            Err(error) => tracing::error!(?error, "a sign-in that nothing came of was not given back"),
+    /// Gives back a sign-in that nothing came of.
+    pub(super) async fn give_back(&self, connector: &Connector, fresh: &Fresh) {
+        if let Some(account) = &fresh.account {
+            self.revoke_unused(connector, Some(&account.id), &fresh.credential).await;
         }
+    }
+
+    /// Revokes, unless the same account is authorized here, in whichever workspace: this server is one OAuth client to
+    /// the provider, and providers end all grants of an account at once.
+    async fn revoke_unused(&self, connector: &Connector, account: Option<&str>, credential: &Credential) {
+        match self.is_authorized(connector, account).await {
+            Ok(false) => self.revoke(connector, credential).await,
+            Ok(true) => {}
+            Err(error) => tracing::error!(?error, "a grant that nobody uses was not given back"),
+        }
+    }
+
+    async fn is_authorized(&self, connector: &Connector, account: Option<&str>) -> Result<bool> {
+        let Some(account) = account else { return Ok(false) };
+        let same = authorization::Entity::find()
+            .filter(authorization::Column::Connector.eq(&connector.slug))
+            .filter(authorization::Column::AccountId.eq(account))
+            .filter(authorization::Column::RemovedAt.is_null())
+            .one(self.db.reader())
+            .await?;
+        Ok(same.is_some())
     }
 
     async fn revoke(&self, connector: &Connector, credential: &Credential) {
@@ -75,8 +99,8 @@ impl Connections {
 }
 
 impl Change<'_> {
-    /// Removes one connection of a held authorization; the credential comes back, sealed, when it was the last.
-    async fn unplug(&mut self, held: &mut Held, id: Uuid) -> Result<Option<Vec<u8>>> {
+    /// Removes one connection of a held authorization; what its authorization had comes back when it was the last.
+    async fn unplug(&mut self, held: &mut Held, id: Uuid) -> Result<Option<Retired>> {
         let Some(place) = held.members.iter().position(|member| member.row.id == id) else { return Ok(None) };
         let before = held.fact(&held.members[place]);
         let member = held.members.remove(place);
@@ -95,13 +119,13 @@ impl Change<'_> {
         if held.members.is_empty() { self.retire(held, DisconnectionEnd::Removed, None).await } else { Ok(None) }
     }
 
-    /// Tombstones an authorization without connections, and erases its secret, which comes back sealed.
+    /// Tombstones an authorization without connections, and erases its secret, which comes back.
     pub(super) async fn retire(
         &mut self,
         held: &mut Held,
         how: DisconnectionEnd,
         by: Option<Uuid>,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<Option<Retired>> {
         if let Some(open) = held.disconnection.take() {
             self.end(open.id, how, by).await?;
         }
@@ -116,6 +140,7 @@ impl Change<'_> {
             .exec(&self.txn)
             .await?;
         held.authorization.removed_at = Some(self.now);
-        Ok(held.authorization.credential.take())
+        let account = held.authorization.account_id.clone();
+        Ok(held.authorization.credential.take().map(|sealed| Retired { sealed, account }))
     }
 }

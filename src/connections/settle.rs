@@ -10,8 +10,9 @@ use super::{
     callback::refused,
     connect::{NewConnection, find_authorization},
     credentials::Fresh,
-    held::{Held, hold, hold_one},
+    held::{Held, Member, hold, hold_one},
     lifecycle::{Change, Healed},
+    remove::Retired,
 };
 use crate::{
     access::{Action, Viewer},
@@ -65,20 +66,23 @@ impl Connections {
         fresh: Fresh,
         decision: Decision,
     ) -> Result<()> {
-        match self.come_to(viewer, row, connector, &fresh, decision).await {
+        let settled = match self.come_to(viewer, row, connector, &fresh, decision).await {
             Ok(Settled::Done) => Ok(()),
             Ok(Settled::Ask) => {
-                let carried = Carried { waiting: Some(fresh.into()), ..Carried::default() };
+                let carried = Carried { waiting: Some((&fresh).into()), ..Carried::default() };
                 let sealed = self.seal_carried(row.id, &carried)?;
                 let mut change = Change::begin(self, viewer).await?;
-                change.let_wait(row, sealed).await?;
-                change.commit().await
+                if change.let_wait(row, sealed).await? {
+                    return change.commit().await;
+                }
+                Err(meanwhile())
             }
-            Err(error) => {
-                self.give_back(row.workspace_id, connector, &fresh).await;
-                Err(error)
-            }
+            Err(error) => Err(error),
+        };
+        if settled.is_err() {
+            self.give_back(connector, &fresh).await;
         }
+        settled
     }
 
     /// Decides an attempt that waits.
@@ -100,7 +104,7 @@ impl Connections {
         let fresh = Fresh::from(waiting);
         if change == Some(AccountChange::Refuse) {
             self.fail(&row, mismatch()).await?;
-            self.give_back(row.workspace_id, &connector, &fresh).await;
+            self.give_back(&connector, &fresh).await;
         } else {
             let change = change.filter(|change| *change != AccountChange::Ask);
             match self.come_to(viewer, &row, &connector, &fresh, Decision { account, change }).await? {
@@ -158,6 +162,7 @@ impl Connections {
     ) -> Result<Settled> {
         viewer.may(Action::Connect)?;
         let plan = Plan::of(row)?;
+        self.require_client(viewer.workspace(), plan.client).await?;
         let wanted = decision.account.or(plan.account);
         let account = match self.choose(connector, &fresh.credential, wanted.as_deref(), &["accountId"]).await? {
             Choice::Open => return Ok(Settled::Ask),
@@ -181,15 +186,30 @@ impl Connections {
         connector: &Connector,
         fresh: &Fresh,
     ) -> Result<Held> {
-        let account = fresh.account.as_ref().map(|account| account.id.as_str());
-        if let Some(mut held) = self.hold_account(change, connector, account).await? {
-            change.store(&mut held, connector, fresh).await?;
-            if held.authorization.status != super::lifecycle::standing(held.authorization.expires_at, change.now) {
-                change.heal(&mut held, Healed::ByTheWay(viewer)).await?;
-            }
+        if let Some(held) = self.renewed(change, viewer, connector, fresh).await? {
             return Ok(held);
         }
-        change.authorize(connector, fresh, viewer.user()).await
+        match change.authorize(connector, fresh, viewer.user()).await? {
+            Some(held) => Ok(held),
+            None => self.renewed(change, viewer, connector, fresh).await?.ok_or_else(meanwhile),
+        }
+    }
+
+    /// The authorization that the account has already, with what is fresh; healed where it was dead.
+    async fn renewed(
+        &self,
+        change: &mut Change<'_>,
+        viewer: &Viewer,
+        connector: &Connector,
+        fresh: &Fresh,
+    ) -> Result<Option<Held>> {
+        let account = fresh.account.as_ref().map(|account| account.id.as_str());
+        let Some(mut held) = self.hold_account(change, connector, account).await? else { return Ok(None) };
+        change.store(&mut held, connector, fresh).await?;
+        if !change.stands(&held) {
+            change.heal(&mut held, Healed::ByTheWay(viewer)).await?;
+        }
+        Ok(Some(held))
     }
 
     async fn hold_account(
@@ -271,8 +291,9 @@ impl Connections {
         change.store(&mut held, it.connector, it.fresh).await?;
         change.heal(&mut held, Healed::By(it.viewer)).await?;
         change.regain(&mut held, &works, Healed::By(it.viewer)).await?;
-        let healed: Vec<Uuid> =
-            held.members.iter().filter(|member| !member.row.lost_access).map(|member| member.row.id).collect();
+        // What the person who did it may not see is healed, and not told.
+        let told = |member: &&Member| !member.row.lost_access && member.may(it.viewer, Action::See);
+        let healed: Vec<Uuid> = held.members.iter().filter(told).map(|member| member.row.id).collect();
         finish(&mut change, it.attempt, healed).await?;
         change.commit().await?;
         Ok(Settled::Done)
@@ -317,20 +338,26 @@ impl Connections {
         }
         let in_place = onto.is_none() && moving.len() == from.members.len();
         let retired = if in_place {
-            let old = from.authorization.credential.clone();
+            let (sealed, account) = (from.authorization.credential.clone(), from.authorization.account_id.clone());
             change.store(&mut from, it.connector, it.fresh).await?;
             change.rekey(&mut from, &moving).await?;
             change.heal(&mut from, Healed::By(it.viewer)).await?;
             change.regain(&mut from, &moving, Healed::By(it.viewer)).await?;
-            old
+            sealed.map(|sealed| Retired { sealed, account })
         } else {
             let mut onto = match onto {
                 Some(mut onto) => {
                     change.store(&mut onto, it.connector, it.fresh).await?;
-                    change.heal(&mut onto, Healed::By(it.viewer)).await?;
+                    // What was working there nobody reconnected: it stays whose it is.
+                    if !change.stands(&onto) {
+                        change.heal(&mut onto, Healed::By(it.viewer)).await?;
+                    }
                     onto
                 }
-                None => change.authorize(it.connector, it.fresh, it.viewer.user()).await?,
+                None => {
+                    let new = change.authorize(it.connector, it.fresh, it.viewer.user()).await?;
+                    new.ok_or_else(meanwhile)?
+                }
             };
             change.transfer(&mut from, &mut onto, &moving, it.viewer).await?
         };

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    connect::taken,
+    connect::{external_id_taken, taken},
     held::{Held, Member, hold_one},
     lifecycle::{Change, Healed},
     settle::{Choice, meanwhile},
@@ -43,16 +43,22 @@ impl Connections {
         let row = self.tended(viewer, input.connection, Action::Tend).await?;
         let name = input.name.or_keep("name")?.map(|name| names::name("name", &name)).transpose()?;
         let external_id = input.external_id.checked(|id| names::external_id("externalId", &id))?;
+        if let Patch::Set(wanted) = &external_id {
+            let holder = self.holder_of(viewer.workspace(), wanted).await?;
+            if let Some(other) = holder.filter(|other| other.id != row.id) {
+                return Err(external_id_taken(Some(other.id)));
+            }
+        }
         if let Patch::Set(client) = input.client {
             self.require_client(viewer.workspace(), Some(client)).await?;
         }
         let account = match input.account.or_keep("accountId")? {
-            Some(wanted) => Some(self.other_account(&row, &wanted).await?),
-            None => None,
+            Some(wanted) if row.account_id.as_ref() != Some(&wanted) => Some(self.other_account(&row, &wanted).await?),
+            Some(_) | None => None,
         };
         let mut change = Change::begin(self, viewer).await?;
         let (mut held, place) = hold_member(&change, &row).await?;
-        let before = held.fact(&held.members[place]);
+        let (before, was) = (held.fact(&held.members[place]), held.members[place].row.clone());
         let member = &mut held.members[place].row;
         if let Some(name) = name {
             (member.name_key, member.name) = (fold(&name), name);
@@ -62,6 +68,9 @@ impl Connections {
         let elsewhere = account.is_some();
         self.put_account(&change, &mut held, place, account).await?;
         let row = held.members[place].row.clone();
+        if row == was {
+            return Ok(row);
+        }
         connection::ActiveModel::from(row.clone()).reset_all().update(&change.txn).await.map_err(taken)?;
         self.tell_updated(&mut change, &held, place, before);
         if elsewhere {
@@ -78,7 +87,7 @@ impl Connections {
     ) -> Result<(std::sync::Arc<Connector>, Account)> {
         let missing = || UserError::new(UserErrorCode::NotConfigured, "This connector is no longer in the catalogue.");
         let connector = self.connector_of(&row.connector).ok_or_else(missing)?;
-        let credential = self.open(&self.authorization_of(row).await?)?;
+        let credential = self.usable_credential(&self.authorization_of(row).await?).await?;
         match self.choose(&connector, &credential, Some(wanted), &["accountId"]).await? {
             Choice::This(account) => Ok((connector, account)),
             Choice::Only | Choice::Open => Err(Error::not_found("accountId")),

@@ -4,16 +4,29 @@
 #![allow(unreachable_pub, reason = "one binary: a module shows the others what they share")]
 
 mod agency;
+mod attempts;
+mod callback;
+mod changing_account;
+mod checking;
 mod command_line;
+mod connecting;
+mod connecting_again;
+mod connecting_with_keys;
 mod cursors;
+mod departures;
 mod elsewhere;
 mod harness;
 mod layering;
 mod mid_stream;
+mod moving;
 mod people;
+mod reconnecting;
+mod removing;
 mod roles;
 mod schema;
 mod schema_fields;
+mod sharing;
 mod tenants;
 mod tokens;
+mod updating;
 mod visibility;

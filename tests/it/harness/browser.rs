@@ -19,6 +19,7 @@ pub struct Browser {
 pub struct Landing {
     pub status: u16,
     pub location: Option<Url>,
+    pub headers: reqwest::header::HeaderMap,
     pub body: String,
 }
 
@@ -36,8 +37,14 @@ impl Browser {
             let (name, value) = cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
             self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
         }
-        let location = response.headers().get("location").map(|to| Url::parse(to.to_str().unwrap()).unwrap());
-        Landing { status: response.status().as_u16(), location, body: response.text().await.unwrap() }
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let location = headers.get("location").map(|to| Url::parse(to.to_str().unwrap()).unwrap());
+        Landing { status, location, headers, body: response.text().await.unwrap() }
+    }
+
+    /// Looks without opening (HEAD), as a link preview does: the status.
+    pub async fn peeks(&self, url: &str) -> u16 {
+        self.http.head(url).send().await.unwrap().status().as_u16()
     }
 
     /// Opens an attempt's link: the provider's page that it is sent to.

@@ -28,13 +28,13 @@ use patchbay::{
     sandbox::{Options, Sandbox},
 };
 use secrecy::ExposeSecret;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 pub use browser::{Browser, Landing};
 pub use database::Database;
-pub use person::{Answer, Person, http};
+pub use person::{Answer, CONNECTION, Person, http};
 pub use socket::{Frame, Socket};
 
 /// Seals what the tests store.
@@ -64,6 +64,15 @@ impl Clock for HandClock {
     }
 }
 
+/// What is around servers and outlives them: time, the provider, the database.
+struct World {
+    clock: Arc<HandClock>,
+    sandbox: Sandbox,
+    provider: Url,
+    database: Arc<Database>,
+    _serving: DropGuard,
+}
+
 /// A server with everything around it.
 pub struct Stage {
     pub url: Url,
@@ -76,19 +85,36 @@ pub struct Stage {
     /// The first ADMIN of the first workspace.
     pub admin: Person,
     jwt: JwtSecret,
-    _running: DropGuard,
-    _provider: DropGuard,
+    setup: Setup,
+    world: Arc<World>,
+    running: DropGuard,
+    listening: JoinHandle<()>,
 }
 
 /// How a stage differs from the usual.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Setup {
     /// Settings beside the usual ones, as variables.
     pub settings: Vec<(String, String)>,
     /// Connector files beside the sandbox's: name and text.
     pub connectors: Vec<(String, String)>,
-    /// The database of another stage, to be a second node on it.
+    /// The database of another stage, to be a second node on it, with a provider of its own.
     pub database: Option<Arc<Database>>,
+}
+
+impl World {
+    async fn new(database: Option<Arc<Database>>) -> Self {
+        let clock = Arc::new(HandClock::new());
+        let (listener, provider) = listener(0).await;
+        let sandbox = Sandbox::new(clock.clone(), Arc::new(SystemEntropy), &provider, Options::default());
+        let serving = CancellationToken::new();
+        tokio::spawn(axum_serve(listener, sandbox.router(), serving.clone()));
+        let database = match database {
+            Some(database) => database,
+            None => Arc::new(Database::new().await),
+        };
+        Self { clock, sandbox, provider, database, _serving: serving.drop_guard() }
+    }
 }
 
 impl Stage {
@@ -97,42 +123,40 @@ impl Stage {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let clock = Arc::new(HandClock::new());
-        let entropy = Arc::new(SystemEntropy);
-        let (provider_listener, provider_url) = listener().await;
-        let sandbox = Sandbox::new(clock.clone(), entropy.clone(), &provider_url, Options::default());
-        let provider = CancellationToken::new();
-        let serving = axum_serve(provider_listener, sandbox.router(), provider.clone());
-        tokio::spawn(serving);
+        let world = Arc::new(World::new(setup.database.clone()).await);
+        Self::on(world, setup, 0).await
+    }
 
-        let database = match setup.database {
-            Some(database) => database,
-            None => Arc::new(Database::new().await),
-        };
-        let (listener, url) = listener().await;
-        let folder = connector_files(&database.folder(), &sandbox, &setup.connectors);
-        let variables = variables(&database, &folder, &provider_url, &sandbox, setup.settings);
+    /// Another node of the same setting: the same database, the same provider, the same time.
+    pub async fn another_node(&self) -> Self {
+        Self::on(self.world.clone(), self.setup.clone(), 0).await
+    }
+
+    /// Stops the server and starts it once more, at the same address.
+    pub async fn restarts(self) -> Self {
+        let Self { url, setup, world, running, listening, .. } = self;
+        drop(running);
+        listening.await.unwrap();
+        Self::on(world, setup, url.port().unwrap()).await
+    }
+
+    async fn on(world: Arc<World>, setup: Setup, port: u16) -> Self {
+        let World { clock, sandbox, provider, database, .. } = &*world;
+        let (listener, url) = listener(port).await;
+        let folder = connector_files(&database.folder(), sandbox, &setup.connectors);
+        let variables = variables(database, &folder, provider, sandbox, setup.settings.clone());
         let config = Config::from_variables(variables).unwrap();
-        let outside = Outside { clock: clock.clone(), entropy, resolver: Arc::new(SystemResolver) };
+        let (entropy, resolver) = (Arc::new(SystemEntropy), Arc::new(SystemResolver));
+        let outside = Outside { clock: clock.clone(), entropy, resolver };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
         let (jobs, db, people, jwt) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.jwt.clone());
-        tokio::spawn(async move { app.listen(listener).await });
+        let listening = tokio::spawn(async move { app.listen(listener).await });
 
-        let admin = found(&people, &jwt, &clock, &url, "Lighthouse", "mara@lighthouse.example").await;
-        Self {
-            url,
-            clock,
-            sandbox,
-            jobs,
-            db,
-            people,
-            database,
-            admin,
-            jwt,
-            _running: stop.drop_guard(),
-            _provider: provider.drop_guard(),
-        }
+        let admin = found(&people, &jwt, clock, &url, "Lighthouse", "mara@lighthouse.example").await;
+        let (clock, sandbox, database) = (clock.clone(), sandbox.clone(), database.clone());
+        let running = stop.drop_guard();
+        Self { url, clock, sandbox, jobs, db, people, database, admin, jwt, setup, world, running, listening }
     }
 
     /// The ADMIN of another workspace on the same server.
@@ -189,8 +213,9 @@ impl Stage {
     }
 }
 
-async fn listener() -> (TcpListener, Url) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// At `port`, or at any that is free for 0.
+async fn listener(port: u16) -> (TcpListener, Url) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     (listener, url)
 }

@@ -103,6 +103,13 @@ impl Person {
         self.tries(&query, input).await
     }
 
+    /// A mutation that is to be refused for something that can be mended: its first error.
+    pub async fn refused(&self, name: &str, input: Value) -> Value {
+        let payload = self.mutates(name, input, "").await;
+        assert_ne!(payload["errors"], json!([]), "{name} was not refused");
+        payload["errors"][0].clone()
+    }
+
     /// A websocket of theirs, acknowledged.
     pub async fn socket(&self) -> Socket {
         let mut socket = Socket::open(&self.url).await;
@@ -116,16 +123,21 @@ impl Person {
         created["client"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Connects in the browser as `person` of the sandbox; the connection, with the fields that tests look at.
-    pub async fn connects(&self, browser: &Browser, input: Value, person: &str) -> Value {
-        let mut input = input;
+    /// Starts connecting in the browser: the attempt's id and link.
+    pub async fn starts_connecting(&self, mut input: Value) -> (String, String) {
         if input["using"].is_null() {
             input["using"] = json!({ "browser": {} });
         }
         let started = self.does("connect", input, "attempt { id authorizationUrl }").await;
-        let url = started["attempt"]["authorizationUrl"].as_str().unwrap_or_else(|| panic!("{started}"));
-        browser.signs_in(url, person).await;
-        let attempt = self.attempt(started["attempt"]["id"].as_str().unwrap()).await;
+        let text = |field: &str| started["attempt"][field].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
+        (text("id"), text("authorizationUrl"))
+    }
+
+    /// Connects in the browser as `person` of the sandbox; the connection, with the fields that tests look at.
+    pub async fn connects(&self, browser: &Browser, input: Value, person: &str) -> Value {
+        let (id, url) = self.starts_connecting(input).await;
+        browser.signs_in(&url, person).await;
+        let attempt = self.attempt(&id).await;
         assert_eq!(attempt["status"], "SUCCEEDED", "{attempt:#}");
         attempt["connections"][0].clone()
     }
@@ -176,6 +188,15 @@ impl Person {
     /// Where the journal stands.
     pub async fn event_cursor(&self) -> String {
         self.sees("{ eventCursor }").await["eventCursor"].as_str().unwrap().to_owned()
+    }
+
+    /// What happened to connections since `after`, oldest first.
+    pub async fn changes_since(&self, after: &str) -> Vec<Value> {
+        let query = "query($after: String!) { connectionChanges(after: $after) { nodes { kind by { id } connectionCount \
+                     connections { id } addedConnections { id } removedConnectionIds authorization { id } \
+                     disconnection { id endedBy reconnectedBy { id } } clients { id } } } }";
+        let answer = self.ask(query, json!({ "variables": { "after": after } })).await;
+        answer["connectionChanges"]["nodes"].as_array().unwrap().clone()
     }
 
     /// Their tray, newest first.
