@@ -7,21 +7,25 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, TimeDelta, Utc};
-use entity::{AccountChange, AttemptKind, AttemptStatus, Topic, attempt};
+use chrono::TimeDelta;
+use entity::{AttemptKind, AttemptStatus, Topic, attempt};
 use futures_util::{Stream, stream};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
     sea_query::Expr,
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Connections, credentials::Fresh, lifecycle::Change};
+use super::{
+    Connections,
+    credentials::Fresh,
+    lifecycle::Change,
+    plan::{Carried, Plan},
+};
 use crate::{
     access::{Actor, Viewer},
     catalogue::Connector,
@@ -29,84 +33,13 @@ use crate::{
     error::{Error, Result, UserError, UserErrorCode},
     ids::{self, Kind, NodeId},
     journal::{Facts, NewEntry, Viewing},
-    provider::{Account, AuthorizationRequest, Credential, new_verifier},
-    vault::Place,
+    provider::{Account, AuthorizationRequest, new_verifier},
 };
 
 /// How long someone may be at the provider, and how long a decision may take.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// How many of the connections that an attempt brought are kept with it.
 pub(super) const KEPT: usize = 100;
-
-/// What is to become of an attempt, without secrets.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub(super) client: Option<Uuid>,
-    pub(super) name: Option<String>,
-    pub(super) account: Option<String>,
-    pub(super) external_id: Option<String>,
-    /// As the contract spells it.
-    pub(super) account_change: Option<String>,
-    pub(super) return_url: Option<String>,
-}
-
-impl Plan {
-    pub(super) fn of(attempt: &attempt::Model) -> Result<Self> {
-        serde_json::from_value(attempt.plan.clone()).map_err(|_| Error::internal("an attempt without a plan"))
-    }
-
-    pub(super) fn account_change(&self) -> AccountChange {
-        [AccountChange::Refuse, AccountChange::ThisConnection, AccountChange::WholeAuthorization]
-            .into_iter()
-            .find(|change| self.account_change.as_deref() == Some(change.as_str()))
-            .unwrap_or(AccountChange::Ask)
-    }
-}
-
-/// What an attempt carries sealed.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Carried {
-    /// The connector's fields.
-    pub(super) fields: BTreeMap<String, String>,
-    /// The PKCE verifier, while somebody is at the provider.
-    pub(super) verifier: Option<String>,
-    /// What a sign-in brought, while it waits for a decision.
-    pub(super) waiting: Option<Waiting>,
-}
-
-/// A sign-in that waits for a decision.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Waiting {
-    credential: Credential,
-    account: Option<(String, String)>,
-    scopes: Vec<String>,
-    missing_scopes: Vec<String>,
-    ends_at: Option<DateTime<Utc>>,
-}
-
-impl From<&Fresh> for Waiting {
-    fn from(fresh: &Fresh) -> Self {
-        Self {
-            credential: fresh.credential.clone(),
-            account: fresh.account.as_ref().map(|account| (account.id.clone(), account.name.clone())),
-            scopes: fresh.scopes.clone(),
-            missing_scopes: fresh.missing_scopes.clone(),
-            ends_at: fresh.ends_at,
-        }
-    }
-}
-
-impl From<Waiting> for Fresh {
-    fn from(waiting: Waiting) -> Self {
-        Self {
-            credential: waiting.credential,
-            account: waiting.account.map(|(id, name)| Account { id, name }),
-            scopes: waiting.scopes,
-            missing_scopes: waiting.missing_scopes,
-            ends_at: waiting.ends_at,
-        }
-    }
-}
 
 /// A browser at an attempt's link, to be sent on.
 pub struct Departure {
@@ -283,18 +216,6 @@ impl Connections {
         }
     }
 
-    pub(super) fn seal_carried(&self, attempt: Uuid, carried: &Carried) -> Result<Vec<u8>> {
-        let secret = serde_json::to_vec(carried).map(zeroize::Zeroizing::new);
-        let secret = secret.map_err(|_| Error::internal("an attempt that cannot be written"))?;
-        Ok(self.vault.seal(place(attempt), &secret))
-    }
-
-    pub(super) fn open_carried(&self, attempt: &attempt::Model) -> Result<Carried> {
-        let sealed = attempt.secret.as_deref().unwrap_or_default();
-        let secret = self.vault.open(place(attempt.id), sealed).map_err(|error| Error::internal(error.to_string()))?;
-        serde_json::from_slice(&secret).map_err(|_| Error::internal("an attempt that is not one"))
-    }
-
     /// One whose time is over has expired, also before the sweep comes by.
     pub(super) fn as_of_now(&self, mut row: attempt::Model) -> attempt::Model {
         if row.ended_at.is_none() && row.expires_at <= self.clock.now() {
@@ -411,10 +332,6 @@ pub(super) fn cookie_name(attempt: Uuid) -> String {
 /// What is stored of a token that has to come back.
 pub(super) fn hash(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
-}
-
-fn place(attempt: Uuid) -> Place {
-    Place { table: "attempt", column: "secret", row: attempt }
 }
 
 fn entry(action: &'static str, row: &attempt::Model, actor: Actor) -> NewEntry {

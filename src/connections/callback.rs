@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    attempts::{Carried, Ending, Plan, hash},
+    attempts::{Ending, hash},
     credentials::Fresh,
     lifecycle::Change,
+    plan::{Carried, Plan},
 };
 use crate::{
     access::Viewer,

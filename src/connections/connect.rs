@@ -1,18 +1,19 @@
 //! Plugging in: in the browser, through an authorization that exists, or with credentials.
 
 use entity::{AttemptKind, attempt, authorization, client, connection};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
-use serde_json::json;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
 use url::Url;
 use uuid::Uuid;
 
 use super::{
     Connections,
-    attempts::{NewAttempt, Plan},
+    attempts::NewAttempt,
     callback::refused,
     credentials::{Fresh, key_of_fields},
-    held::{Held, Member, hold_one},
+    held::hold_one,
     lifecycle::Change,
+    plan::Plan,
+    plug::NewConnection,
     settle::{Choice, meanwhile},
     visibility,
 };
@@ -20,9 +21,6 @@ use crate::{
     access::{Action, Reach, Viewer},
     catalogue::{Connector, FieldProblem},
     error::{Conflict, Error, Result, UserError, UserErrorCode},
-    ids::{Kind, NodeId},
-    journal::Touched,
-    pages::fold,
     people::names,
     provider::{Account, Credential},
 };
@@ -64,14 +62,6 @@ pub enum Started {
     Connected(connection::Model),
     /// Someone has to finish it in a browser.
     Attempt(attempt::Model),
-}
-
-/// A connection that is about to be.
-pub(super) struct NewConnection {
-    pub(super) name: Option<String>,
-    pub(super) client: Option<Uuid>,
-    pub(super) external_id: Option<String>,
-    pub(super) account: Option<Account>,
 }
 
 impl Connections {
@@ -284,101 +274,6 @@ impl Connections {
     }
 }
 
-impl Change<'_> {
-    /// Adds a connection to a held authorization that works.
-    pub(super) async fn plug(
-        &mut self,
-        held: &mut Held,
-        connector: &Connector,
-        new: NewConnection,
-        viewer: &Viewer,
-    ) -> Result<connection::Model> {
-        self.plug_as(held, connector, new, viewer, None).await
-    }
-
-    /// The same, where the fields give a key for whoever has no account to go by.
-    async fn plug_as(
-        &mut self,
-        held: &mut Held,
-        connector: &Connector,
-        new: NewConnection,
-        viewer: &Viewer,
-        key_of_fields: Option<String>,
-    ) -> Result<connection::Model> {
-        let id = self.new_id();
-        let account = new.account.as_ref();
-        let identity = held.authorization.account_id.clone();
-        let key = account.map(|account| account.id.clone()).or(identity).or(key_of_fields);
-        let key = key.unwrap_or_else(|| format!("connection:{id}"));
-        self.require_free(connector, new.client, &key, None).await?;
-        let name =
-            new.name.unwrap_or_else(|| default_name(connector, account, held.authorization.account_name.as_deref()));
-        let row = connection::Model {
-            id,
-            workspace_id: self.workspace,
-            name_key: fold(&name),
-            name,
-            external_id: new.external_id,
-            connector: connector.slug.clone(),
-            client_id: new.client,
-            authorization_id: held.id(),
-            account_id: account.map(|account| account.id.clone()),
-            account_name: account.map(|account| account.name.clone()),
-            account_key: key,
-            status: held.authorization.status,
-            status_changed_at: self.now,
-            lost_access: false,
-            last_checked_at: Some(self.now),
-            probe_at: self.connections.account_probe_at(
-                connector,
-                account.map(|account| account.id.as_str()),
-                self.now,
-            ),
-            refused_once: false,
-            created_by: viewer.user(),
-            created_at: self.now,
-            removed_at: None,
-        };
-        let row = connection::ActiveModel::from(row).insert(&self.txn).await.map_err(taken)?;
-        let member = Member { row: row.clone(), shares: Vec::new(), own: None };
-        let after = Some(held.fact(&member));
-        held.members.push(member);
-        let touched = vec![Touched { connection: id, before: None, after }];
-        let details = json!({ "name": row.name, "connector": row.connector });
-        self.tell("connection.added", NodeId { kind: Kind::Connection, id }, touched, details);
-        Ok(row)
-    }
-
-    /// Refuses what is connected for this client already.
-    pub(super) async fn require_free(
-        &self,
-        connector: &Connector,
-        client: Option<Uuid>,
-        key: &str,
-        except: Option<Uuid>,
-    ) -> Result<()> {
-        let same_client = match client {
-            Some(client) => connection::Column::ClientId.eq(client),
-            None => connection::Column::ClientId.is_null(),
-        };
-        let there = connection::Entity::find()
-            .filter(connection::Column::WorkspaceId.eq(self.workspace))
-            .filter(connection::Column::Connector.eq(&connector.slug))
-            .filter(same_client)
-            .filter(connection::Column::AccountKey.eq(key))
-            .filter(connection::Column::RemovedAt.is_null())
-            .one(&self.txn)
-            .await?;
-        match there.filter(|there| Some(there.id) != except) {
-            Some(there) => {
-                let message = "This account is connected for this client already.";
-                Err(UserError::new(UserErrorCode::Conflict, message).against(Conflict::Connection(there.id)).into())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 /// The live OAuth authorization of this account.
 pub(super) async fn find_authorization<C: ConnectionTrait>(
     db: &C,
@@ -425,12 +320,4 @@ pub(super) fn bad_field(problem: &FieldProblem, path: &[&str]) -> UserError {
     let place = problem.index.map(|index| index.to_string());
     let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).chain(place).collect();
     UserError::new(UserErrorCode::Invalid, problem.to_string()).at(path)
-}
-
-/// The connector's and the account's name.
-fn default_name(connector: &Connector, account: Option<&Account>, identity: Option<&str>) -> String {
-    match account.map(|account| account.name.as_str()).or(identity) {
-        Some(account) => format!("{} – {account}", connector.name),
-        None => connector.name.clone(),
-    }
 }

@@ -6,8 +6,8 @@
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
-//! | `attempts.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
-//! | `connect.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
+//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
+//! | `connect.rs`, `plug.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
@@ -31,6 +31,8 @@ mod list;
 mod moves;
 mod outcome;
 mod ownership;
+mod plan;
+mod plug;
 mod reconnect;
 mod remove;
 mod settle;

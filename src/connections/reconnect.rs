@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    attempts::{KEPT, NewAttempt, Plan},
+    attempts::{KEPT, NewAttempt},
     callback::refused,
     connect::bad_field,
     credentials::{Fresh, key_of_fields},
     held::{hold, hold_one},
     lifecycle::{Change, Healed},
+    plan::Plan,
     settle::{meanwhile, mismatch},
     visibility,
 };

@@ -6,12 +6,14 @@ use uuid::Uuid;
 
 use super::{
     AvailableAccounts, Connections,
-    attempts::{Carried, Ending, Plan},
+    attempts::Ending,
     callback::refused,
-    connect::{NewConnection, find_authorization},
+    connect::find_authorization,
     credentials::Fresh,
     held::{Held, Member, hold, hold_one},
     lifecycle::{Change, Healed},
+    plan::{Carried, Plan},
+    plug::NewConnection,
     remove::Retired,
 };
 use crate::{
