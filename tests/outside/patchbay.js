@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 import { before, eventually } from './waiting.js';
 
-const binary = resolve(process.env.PATCHBAY_BIN ?? join(import.meta.dirname, '../../target/debug/patchbay'));
+export const binary = resolve(process.env.PATCHBAY_BIN ?? join(import.meta.dirname, '../../target/debug/patchbay'));
 
 export const PROBE_INTERVAL_MS = 2_000;
 
@@ -39,7 +39,7 @@ const freshSecrets = () => ({
 });
 
 /** This process's environment without what would configure the server behind the test's back. */
-const cleanEnvironment = () =>
+export const cleanEnvironment = () =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PATCHBAY|OTEL|NODE)_/.test(name)));
 
 export class Patchbay {

@@ -1,0 +1,186 @@
+// Docs are true: every block of the README is run as a newcomer would run it, and so is every command of its table.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+import { startKeyRing } from './keyring.js';
+import { Newcomer } from './newcomer.js';
+import { freePort } from './patchbay.js';
+import { Person } from './people.js';
+import { openWindow } from './sockets.js';
+import { eventually } from './waiting.js';
+
+const repository = resolve(import.meta.dirname, '../..');
+const readme = await readFile(join(repository, 'README.md'), 'utf8');
+const blocks = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language, text }));
+const unread = new Set(blocks);
+
+/** The commands of the table, as they stand there. */
+const commands = [...readme.matchAll(/^\| (`patchbay.*?) \| /gm)].flatMap(([, cell]) => [...cell.matchAll(/`(.+?)`/g)].map((found) => found[1]));
+
+/** Commands of the table that go on until they are interrupted; each has a test of its own. */
+const GO_ON = ['patchbay', 'patchbay serve', 'patchbay demo'];
+
+/** Blocks that nobody runs here: a drawing, and cargo, which .ci/run calls. */
+const isLeftOut = ({ language, text }) => language === 'mermaid' || ['cargo run --release -- demo', 'cargo test'].includes(text.trim());
+
+/** The one block of this language that has these words in it, for a server on this port. */
+function block(language, words, port) {
+  const found = blocks.filter((candidate) => candidate.language === language && candidate.text.includes(words));
+  assert.equal(found.length, 1, `blocks of ${language} with "${words}"`);
+  unread.delete(found[0]);
+  return found[0].text.replaceAll(':8080', `:${port}`);
+}
+
+/** What the server's terminal wrote down, so that other terminals have the same settings. */
+const SAME_SETTINGS = '. ./settings.sh\n';
+
+describe('the README', () => {
+  const newcomer = new Newcomer();
+  let keyRing, port, origin, server, ada, outlet;
+
+  before(async () => {
+    await newcomer.arrive();
+    keyRing = await startKeyRing();
+    port = await freePort();
+    origin = `http://127.0.0.1:${port}`;
+    const connectorFile = await newcomer.writes('connectors/key-ring.toml', await keyRing.connectorFile());
+    const runIt = block('sh', 'workspace create', port)
+      .replace('cargo build --release\n', '')
+      .replace(/(?=^target\/release\/patchbay$)/m, 'export -p > settings.sh\n');
+    server = newcomer.starts(runIt, {
+      PATCHBAY_LISTEN: `127.0.0.1:${port}`,
+      PATCHBAY_CONNECTORS_DIR: resolve(connectorFile, '..'),
+      PATCHBAY_ALLOWED_HOSTS: keyRing.host,
+      PATCHBAY_PROBE_INTERVAL: '1s',
+      PATCHBAY_JOB_TICK: '100ms',
+    });
+    await server.serves(origin);
+    ada = new Person({ origin, token: JSON.parse(server.out).token });
+    await connectTwo();
+  });
+
+  after(async () => {
+    await newcomer.leaves();
+    await keyRing?.close();
+  });
+
+  /** A shop that works, and an outlet whose key was withdrawn. */
+  async function connectTwo() {
+    const { client } = await ada.does('createClient', { name: 'Acme' }, 'client { id }');
+    for (const name of ['Shop', 'Outlet']) {
+      const value = keyRing.issue(`key of ${name}`, { id: name, name });
+      const input = { connector: 'key-ring', clientId: client.id, name, using: { credentials: [{ name: 'api_key', value }] } };
+      outlet = (await ada.does('connect', input, 'connection { id }')).connection;
+    }
+    keyRing.withdraw('key of Outlet');
+    await eventually('the outlet is disconnected', async () => (await ada.connection(outlet.id)).status === 'DISCONNECTED');
+  }
+
+  test('"Run it" makes a workspace and serves, at every address that is named', async () => {
+    assert.match(server.out, /^\{.*\}\n$/, 'one line of JSON');
+    assert.deepEqual(Object.keys(JSON.parse(server.out)).sort(), ['token', 'userId', 'workspaceId']);
+    for (const path of ['/', '/healthz', '/readyz', '/explorer']) {
+      assert.ok(readme.includes(`\`${path}\``), `${path} is named`);
+      assert.equal((await fetch(`${origin}${path}`)).status, 200, path);
+    }
+  });
+
+  test('curl says what is disconnected, and why', async () => {
+    const answer = JSON.parse(await newcomer.types(SAME_SETTINGS + block('sh', 'curl', port)));
+    const { totalCount, nodes } = answer.data.connections;
+    assert.equal(totalCount, 1);
+    assert.deepEqual([nodes[0].name, nodes[0].client.name, nodes[0].disconnection.reason], ['Outlet', 'Acme', 'CREDENTIALS_REJECTED']);
+  });
+
+  test('JavaScript hears a change, and keeps its cursor', async (t) => {
+    const after = await ada.cursor();
+    const script = block('js', 'graphql-ws', port);
+    const needsWs = Number(process.versions.node.split('.')[0]) < 22;
+    await newcomer.writes('follow.mjs', `
+      import ws from 'ws';
+      let kept = ${JSON.stringify(after)};
+      globalThis.token = ${JSON.stringify(ada.token)};
+      Object.defineProperty(globalThis, 'lastCursor', { get: () => kept, set: (cursor) => console.log((kept = cursor)) });
+      ${needsWs ? script.replace('createClient({', '$& webSocketImpl: ws,') : script}`);
+    const follower = newcomer.starts('node follow.mjs');
+    const window = openWindow(ada);
+    t.after(() => window.close());
+    const changes = window.follow('subscription ($after: String) { connectionsChanged(after: $after) { cursor kind } }', { after });
+
+    await ada.does('updateConnection', { connectionId: outlet.id, name: 'Outlet of Acme' }, 'connection { id }');
+    const change = await changes.next('the renaming');
+    await follower.until('it has kept the cursor', async () => follower.out.split('\n').includes(change.cursor));
+    await follower.interrupt();
+    await ada.does('updateConnection', { connectionId: outlet.id, name: 'Outlet' }, 'connection { id }');
+  });
+
+  test('Python lists the connections, in the terminal in which curl had its token', async (t) => {
+    await newcomer.writes('list.py', block('python', 'urllib', port));
+    if (spawnSync('python3', ['--version']).status !== 0 && !process.env.CI) return t.skip('left out: there is no python3');
+    const printed = await newcomer.types(`${SAME_SETTINGS}${block('sh', 'curl', port)}echo\npython3 list.py`);
+    assert.deepEqual(printed.trim().split('\n').slice(1).sort(), ['CONNECTED Shop', 'DISCONNECTED Outlet']);
+  });
+
+  test('the settings file is understood, and `patchbay serve` ends with 0 at Ctrl-C', async () => {
+    const itsPort = await freePort();
+    await newcomer.writes('by-file/patchbay.toml', block('toml', 'listen', itsPort));
+    const byFile = newcomer.starts(`${SAME_SETTINGS}unset PATCHBAY_LISTEN PATCHBAY_PUBLIC_URL\ncd by-file\npatchbay serve`);
+    const itsOrigin = `http://127.0.0.1:${itsPort}`;
+    await byFile.serves(itsOrigin);
+    const asked = { origin: 'https://app.example.com', 'access-control-request-method': 'POST' };
+    const allowed = await fetch(`${itsOrigin}/graphql`, { method: 'OPTIONS', headers: asked });
+    assert.equal(allowed.headers.get('access-control-allow-origin'), asked.origin);
+    assert.equal(byFile.out, '', 'logs go to stderr');
+    assert.deepEqual(await byFile.interrupt(), { code: 0, signal: null });
+  });
+
+  test('`patchbay demo` prints three commands: one listens, one breaks it, one mends it', async () => {
+    const demo = newcomer.starts('patchbay demo', { PATCHBAY_LISTEN: '127.0.0.1:0' });
+    await demo.prints(/^3\. (.|\n)*^curl .*\n/m);
+    assert.match(demo.out, /http:\S+\/explorer#token=/);
+    const [listen, revoke, reconnect, ...more] = demo.out.match(/^curl .*$/gm);
+    assert.deepEqual(more, []);
+    const listening = newcomer.starts(listen.replace(/^curl/, '$& --verbose'));
+    await listening.until('the stream is open', async () => listening.log.includes('200 OK'));
+    await newcomer.types(revoke);
+    await listening.prints(/"DISCONNECTED"/);
+    await newcomer.types(reconnect);
+    await listening.prints(/"RECONNECTED"/);
+    await listening.interrupt();
+    assert.deepEqual(await demo.interrupt(), { code: 0, signal: null });
+  });
+
+  let elsewhere;
+  for (const command of commands) {
+    const words = command.match(/^patchbay(?: [a-z]+)*/)[0];
+
+    test(`\`${words} --help\` knows the options that the README names`, async () => {
+      const help = await newcomer.types(`${words} --help`);
+      for (const [option] of command.matchAll(/--[a-z-]+/g)) assert.match(help, new RegExp(` ${option} `));
+    });
+
+    if (GO_ON.includes(command)) continue;
+    test(`\`${command}\` runs beside the server`, async () => {
+      const blanks = { N: 'Elsewhere', M: 'Eve', E: 'eve@agency.example', ID: elsewhere, DIR: `${repository}/connectors` };
+      const filledIn = command.replace(/[[\]]/g, '').replace(/\b(N|M|E|ID|DIR)\b/g, (blank) => blanks[blank]);
+      const printed = await newcomer.types(SAME_SETTINGS + filledIn);
+      if (words === 'patchbay workspace create') elsewhere = JSON.parse(printed).workspaceId;
+      if (words === 'patchbay token') assert.match(printed, /^[\w-]+\.[\w-]+\.[\w-]+\n$/, 'a token and nothing else');
+      if (words === 'patchbay schema') assert.equal(printed, await readFile(join(repository, 'schema.graphql'), 'utf8'));
+    });
+  }
+
+  test('has no block and no command that nobody runs', () => {
+    assert.deepEqual([...unread].filter((left) => !isLeftOut(left)), []);
+    for (const command of GO_ON) assert.ok(commands.includes(command), command);
+    assert.ok(commands.length > GO_ON.length);
+  });
+
+  test('Ctrl-C ends what "Run it" started, with 0', async () => {
+    assert.deepEqual(await server.interrupt(), { code: 0, signal: null });
+  });
+});
