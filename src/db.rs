@@ -54,15 +54,16 @@ impl Db {
         &self.writer
     }
 
-    /// Brings the tables up to date. Several processes may try at once: one does it, the others wait.
+    /// Brings the tables up to date, all the way or not at all. Several processes may try at once: one does it, the others
+    /// wait.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        if self.is_sqlite() {
-            return Migrator::up(&self.writer, None).await;
+        // On SQLite this is the one writer already.
+        let turn = self.begin().await?;
+        if !self.is_sqlite() {
+            // Held until this transaction ends; the number only has to be ours.
+            turn.execute_unprepared("SELECT pg_advisory_xact_lock(4711202611)").await?;
         }
-        // Held until this transaction ends; the number only has to be ours.
-        let turn = self.writer.begin().await?;
-        turn.execute_unprepared("SELECT pg_advisory_xact_lock(4711202611)").await?;
-        Migrator::up(&self.writer, None).await?;
+        Migrator::up(&turn, None).await?;
         turn.commit().await
     }
 

@@ -1,6 +1,6 @@
 //! Logs go to stderr, as text or JSON, one event a line whatever a name in it holds.
 
-use std::{fmt, io::stderr, panic::Location};
+use std::{fmt, io::stderr};
 
 use patchbay::config::{LogFormat, Logging};
 use tracing::{Subscriber, field::Field};
@@ -15,16 +15,7 @@ use crate::commands::Failure;
 /// Installs the process's logging; once.
 pub(crate) fn install(logging: &Logging) -> Result<(), Failure> {
     tracing::subscriber::set_global_default(subscriber(logging, stderr)?)?;
-    std::panic::set_hook(Box::new(|panic| note_panic(panic.location())));
     Ok(())
-}
-
-/// Where it happened, and nothing of what was said: that may hold a secret.
-fn note_panic(place: Option<&Location<'_>>) {
-    match place {
-        Some(place) => tracing::error!("panicked at {place}"),
-        None => tracing::error!("panicked at an unknown place"),
-    }
 }
 
 fn subscriber<W>(logging: &Logging, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, Failure>

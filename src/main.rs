@@ -4,6 +4,7 @@
 
 mod commands;
 mod logging;
+mod panics;
 mod signals;
 
 use std::{
@@ -18,6 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// 0: done. 1: it failed. 2: the command line was not understood.
 fn main() -> ExitCode {
+    panics::install();
     let cli = commands::Cli::parse();
     // Fails only where a provider is installed already: then there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -96,8 +96,8 @@ impl Window {
         if args.first.is_some() && args.last.is_some() {
             return Err(Error::BadInput("Ask for `first` or for `last`, not for both.".to_owned()));
         }
-        let asked = args.first.or(args.last).map_or(Ok(DEFAULT), u64::try_from);
-        let limit = asked.ok().filter(|limit| *limit <= MOST);
+        let (argument, asked) = if args.last.is_some() { ("last", args.last) } else { ("first", args.first) };
+        let limit = asked.map_or(Ok(DEFAULT), u64::try_from).ok().filter(|limit| *limit <= MOST);
         let open = |cursor: &Option<String>, argument: &str| match cursor {
             None => Ok(None),
             Some(cursor) => key
@@ -106,7 +106,7 @@ impl Window {
                 .map_err(|_| Error::BadInput(format!("`{argument}` is not a cursor of this list in this order."))),
         };
         Ok(Self {
-            limit: limit.ok_or_else(|| Error::BadInput(format!("A page has 0 to {MOST} rows.")))?,
+            limit: limit.ok_or_else(|| Error::BadInput(format!("`{argument}`: a page has 0 to {MOST} rows.")))?,
             backward: args.last.is_some(),
             after: open(&args.after, "after")?,
             before: open(&args.before, "before")?,

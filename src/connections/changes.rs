@@ -292,6 +292,6 @@ fn clients(visible: &[Touch<'_>]) -> Vec<Uuid> {
 
 fn page_limit(first: Option<i32>) -> Result<usize> {
     let asked = first.map_or(Ok(pages::DEFAULT), u64::try_from).ok().filter(|asked| *asked <= pages::MOST);
-    let limit = asked.ok_or_else(|| Error::BadInput(format!("A page has 0 to {} rows.", pages::MOST)))?;
+    let limit = asked.ok_or_else(|| Error::BadInput(format!("`first`: a page has 0 to {} rows.", pages::MOST)))?;
     Ok(usize::try_from(limit).unwrap_or(MOST))
 }

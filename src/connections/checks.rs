@@ -128,6 +128,7 @@ impl Connections {
     /// Looks at a connection now, twice where it is refused, and writes what was found.
     pub(super) async fn examine(&self, job: &'static str, connection: Uuid) -> Result<()> {
         let Some(row) = self.row(connection).await? else { return Ok(()) };
+        self.open(&self.authorization_of(&row).await?)?;
         let claim = self.wait_for_turn(row.authorization_id).await?;
         self.under(claim, self.examine_claimed(job, &row)).await
     }
@@ -174,7 +175,13 @@ impl Connections {
 
     /// Asks the provider whether it works. A token that is refused is renewed first, and asked with once more.
     async fn ask(&self, look: Look, account: Option<&str>) -> Result<(Look, Finding)> {
-        let credential = self.open(&look.row)?;
+        let credential = match self.readable(&look.row) {
+            Ok(credential) => credential,
+            Err(unreadable) => {
+                let finding = self.finding(&look, Err(unreadable));
+                return Ok((look, finding));
+            }
+        };
         let first = self.provider.probe(&look.connector, &credential, account).await;
         let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
         if !refused || !self.provider.can_renew(&look.connector, &credential) {
@@ -230,14 +237,14 @@ impl Connections {
     /// Renews now. That it was sent is committed before it is sent; a successful answer is stored as long as the
     /// credential has not moved, since it may hold the only valid refresh token.
     async fn renew_now(&self, look: &Look) -> Result<Finding> {
-        let (row, now) = (&look.row, self.clock.now());
-        authorization::Entity::update_many()
-            .col_expr(authorization::Column::RenewalSentAt, Expr::value(now))
-            .filter(authorization::Column::Id.eq(row.id))
-            .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
-            .exec(self.db.writer())
-            .await?;
-        let answer = self.provider.renew(&look.connector, &self.open(row)?).await;
+        let row = &look.row;
+        let answer = match self.readable(row) {
+            Ok(credential) => {
+                self.note_sent(row).await?;
+                self.provider.renew(&look.connector, &credential).await
+            }
+            Err(unreadable) => Err(unreadable),
+        };
         let mut change = Change::begin(self, &look.viewer).await?;
         let Some(mut held) = self.hold_same(&change, row).await? else { return Ok(Finding::Written) };
         let finding = match answer {
@@ -264,6 +271,25 @@ impl Connections {
         };
         change.commit().await?;
         Ok(finding)
+    }
+
+    async fn note_sent(&self, row: &authorization::Model) -> Result<()> {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::RenewalSentAt, Expr::value(self.clock.now()))
+            .filter(authorization::Column::Id.eq(row.id))
+            .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// The credential to ask with. One that does not open says nothing about the grant: its operator is told, nobody is
+    /// disconnected, and it waits like any other that is unsure.
+    fn readable(&self, row: &authorization::Model) -> Result<Credential, Failure> {
+        self.open(row).map_err(|error| {
+            tracing::error!(authorization = %row.id, ?error, "a credential cannot be read");
+            Failure::Transient { retry_after: None, what: "its credential cannot be read".to_owned() }
+        })
     }
 
     /// The authorization, held, if it is still the one that was asked with.

@@ -21,7 +21,7 @@ use crate::{
     clock::jittered,
     error::{Error, Result},
     provider::{Account, Credential, Grant},
-    vault::Place,
+    vault::{Place, Unreadable},
 };
 
 /// However long a token lives, it is renewed about daily, so that no grant dies of disuse.
@@ -74,15 +74,28 @@ impl Connections {
         serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))
     }
 
-    /// Whether the keys open what is stored: judged by the oldest and the newest credential.
+    /// Whether the keys open what is stored: judged by the oldest and the newest credential. Where one of them opens, the
+    /// other may be damaged: that is no matter of the keys.
     pub async fn check_keys(&self) -> Result<()> {
+        let mut judged = Vec::new();
         for order in [sea_orm::Order::Asc, sea_orm::Order::Desc] {
             let row = authorization::Entity::find()
                 .filter(authorization::Column::Credential.is_not_null())
                 .order_by(authorization::Column::Id, order)
                 .one(self.db.reader())
                 .await?;
-            row.map(|row| self.open(&row)).transpose()?;
+            judged.extend(row.map(|row| {
+                let sealed = row.credential.as_deref().unwrap_or_default();
+                (row.id, self.vault.open(place(row.id), sealed).err())
+            }));
+        }
+        let one_opens = judged.iter().any(|(_, unreadable)| unreadable.is_none());
+        for (authorization, unreadable) in judged {
+            match unreadable {
+                Some(Unreadable::Damaged) if one_opens => tracing::error!(%authorization, "a credential is damaged"),
+                Some(unreadable) => return Err(Error::internal(unreadable.to_string())),
+                None => {}
+            }
         }
         Ok(())
     }

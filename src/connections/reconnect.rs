@@ -1,5 +1,7 @@
 //! Getting it to work again: in the browser, with new credentials, or by moving to an authorization that works.
 
+use std::collections::BTreeMap;
+
 use entity::{AccountChange, AttemptKind, attempt, authorization, connection};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -81,7 +83,8 @@ impl Connections {
     ) -> Result<Reconnected> {
         let return_url = self.checked_return_url(return_url, &["returnUrl"])?;
         let authorization = self.authorization_of(row).await?;
-        let fields = self.open(&authorization)?.fields;
+        // Without fields there is nothing to read of the old credential, which may be damaged: signing in mends it.
+        let fields = if connector.fields.is_empty() { BTreeMap::new() } else { self.open(&authorization)?.fields };
         let expected = authorization
             .account_id
             .map(|id| Account { name: authorization.account_name.unwrap_or_else(|| id.clone()), id });

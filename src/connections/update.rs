@@ -26,6 +26,9 @@ use crate::{
     provider::Account,
 };
 
+/// How many people can be named at once.
+const MOST_SHARED: usize = 100;
+
 /// What to change of a connection.
 #[derive(Debug, Clone)]
 pub struct Update {
@@ -190,6 +193,11 @@ impl Connections {
         if users.is_empty() && emails.is_empty() {
             return Err(Error::invalid("userIds", "Name at least one person."));
         }
+        for (field, named) in [("userIds", users.len()), ("emails", emails.len())] {
+            if named > MOST_SHARED {
+                return Err(Error::invalid(field, format!("Name at most {MOST_SHARED} people at once.")));
+            }
+        }
         let mut people = BTreeSet::new();
         let all = user::Entity::find().filter(user::Column::WorkspaceId.eq(viewer.workspace()));
         for (index, id) in users.iter().enumerate() {
@@ -200,7 +208,11 @@ impl Connections {
             people.insert(shareable(found, "userIds", index)?);
         }
         for (index, email) in emails.iter().enumerate() {
-            let found = all.clone().filter(user::Column::EmailKey.eq(fold(email))).one(self.db.reader()).await?;
+            // PostgreSQL cannot be asked for a NUL, and nobody's address has one.
+            let found = match email.contains('\0') {
+                true => None,
+                false => all.clone().filter(user::Column::EmailKey.eq(fold(email))).one(self.db.reader()).await?,
+            };
             people.insert(shareable(found, "emails", index)?);
         }
         Ok(people)

@@ -8,6 +8,7 @@ mod browser;
 mod database;
 mod person;
 mod socket;
+pub(crate) mod tables;
 
 use std::{
     path::PathBuf,
@@ -19,12 +20,12 @@ use patchbay::{
     access::JwtSecret,
     app::{App, Outside},
     clock::{Clock, SystemEntropy},
-    config::Config,
+    config::{Config, Limits},
     db::Db,
     ids::{self, Kind},
     jobs::Jobs,
     people::{CreateWorkspace, People},
-    provider::SystemResolver,
+    provider::{Resolve, SystemResolver},
     sandbox::{Options, Sandbox},
 };
 use secrecy::ExposeSecret;
@@ -100,6 +101,10 @@ pub struct Setup {
     pub connectors: Vec<(String, String)>,
     /// The database of another stage, to be a second node on it, with a provider of its own.
     pub database: Option<Arc<Database>>,
+    /// Finds the addresses of the names that are called; the system's where none is given.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// Changes limits that no setting changes.
+    pub limits: Option<fn(&mut Limits)>,
 }
 
 impl World {
@@ -145,8 +150,12 @@ impl Stage {
         let (listener, url) = listener(port).await;
         let folder = connector_files(&database.folder(), sandbox, &setup.connectors);
         let variables = variables(database, &folder, provider, sandbox, setup.settings.clone());
-        let config = Config::from_variables(variables).unwrap();
-        let (entropy, resolver) = (Arc::new(SystemEntropy), Arc::new(SystemResolver));
+        let mut config = Config::from_variables(variables).unwrap();
+        if let Some(change) = setup.limits {
+            change(&mut config.limits);
+        }
+        let resolver = setup.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
+        let entropy = Arc::new(SystemEntropy);
         let outside = Outside { clock: clock.clone(), entropy, resolver };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    tungstenite::{self, Message, client::IntoClientRequest},
 };
 use url::Url;
 
 /// How long a test waits for what has to come. It is no measure: on a good day things come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
+const PROTOCOL: &str = "graphql-transport-ws";
 
 /// A socket that a test holds.
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -27,10 +28,26 @@ pub enum Frame {
 impl Socket {
     /// Opened, nothing said yet.
     pub async fn open(url: &Url) -> Self {
-        let address = url.join("/graphql").unwrap().as_str().replacen("http", "ws", 1);
-        let mut request = address.into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
-        Self(connect_async(request).await.unwrap().0)
+        Self::dial(url, Some(PROTOCOL), None).await.unwrap()
+    }
+
+    /// As a web page of `origin`, or somebody with another sub-protocol or none, would open it.
+    pub async fn dial(url: &Url, protocol: Option<&str>, origin: Option<&str>) -> Result<Self, tungstenite::Error> {
+        Ok(Self(connect_async(upgrade(url, protocol, origin)).await?.0))
+    }
+
+    /// Opened with so little room for what arrives that a server soon notices when nobody reads.
+    pub async fn open_narrow(url: &Url) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4 * 1024).unwrap();
+        let address = url.socket_addrs(|| None).unwrap()[0];
+        let stream = MaybeTlsStream::Plain(tcp.connect(address).await.unwrap());
+        Self(client_async(upgrade(url, Some(PROTOCOL), None), stream).await.unwrap().0)
+    }
+
+    /// Sends a frame as it is.
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), tungstenite::Error> {
+        self.0.send(frame).await
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -54,17 +71,25 @@ impl Socket {
         tokio::time::timeout(PATIENCE, self.frame()).await.expect("nothing came")
     }
 
+    /// The next frame, pings and pongs of the protocol too.
+    pub async fn next_raw(&mut self) -> Frame {
+        tokio::time::timeout(PATIENCE, self.any_frame()).await.expect("nothing came")
+    }
+
     async fn frame(&mut self) -> Frame {
         loop {
+            match self.any_frame().await {
+                Frame::Message(message) if message["type"] == "ping" => self.send(json!({ "type": "pong" })).await,
+                Frame::Message(message) if message["type"] == "pong" => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    async fn any_frame(&mut self) -> Frame {
+        loop {
             match self.0.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if message["type"] == "ping" {
-                        self.send(json!({ "type": "pong" })).await;
-                    } else if message["type"] != "pong" {
-                        return Frame::Message(message);
-                    }
-                }
+                Some(Ok(Message::Text(text))) => return Frame::Message(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(close))) => return Frame::Closed(close.map_or(1005, |close| close.code.into())),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Frame::Closed(1006),
@@ -98,8 +123,28 @@ impl Socket {
         }
     }
 
+    /// With which code the server closes, whatever comes before.
+    pub async fn ends(&mut self) -> u16 {
+        loop {
+            if let Frame::Closed(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+
     /// Whether nothing comes for a moment.
     pub async fn is_quiet(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(300), self.frame()).await.is_err()
     }
+}
+
+fn upgrade(url: &Url, protocol: Option<&str>, origin: Option<&str>) -> tungstenite::handshake::client::Request {
+    let address = url.join("/graphql").unwrap().as_str().replacen("http", "ws", 1);
+    let mut request = address.into_client_request().unwrap();
+    for (name, value) in [("sec-websocket-protocol", protocol), ("origin", origin)] {
+        if let Some(value) = value {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+    }
+    request
 }
