@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv4Addr},
     sync::Mutex,
-    time::Instant,
 };
 
 use axum::{body::Body, http::header::LOCATION, response::IntoResponse};
