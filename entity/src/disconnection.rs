@@ -17,7 +17,7 @@ pub struct Model {
     pub reason: DisconnectionReason,
     pub detected_by: Detector,
     pub message: String,
-    /// The credential that failed.
+    /// The credential that failed; once it ended by itself, the one that worked again.
     pub credential_version: i64,
     pub started_at: DateTimeUtc,
     pub ended_at: Option<DateTimeUtc>,

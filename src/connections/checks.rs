@@ -1,4 +1,5 @@
-//! Finding out what works: renewals ahead of expiry, probes, and what follows from their answers.
+//! Finding out what works: renewals ahead of expiry, probes, and what follows from their answers. The accounts of an
+//! authorization, one by one, are [`super::account_checks`]'.
 //!
 //! A provider is asked outside of any transaction; what it said is written only if the credential is still the one that
 //! was asked with. What a status then becomes is [`super::lifecycle`]'s.
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     credentials::Fresh,
-    due::Claim,
+    due::{Claim, Due},
     held::{Held, hold_one},
     lifecycle::{Change, Fault, Healed},
 };
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Flagged authorizations are probed at least this often.
-const FLAGGED_AT_MOST: TimeDelta = TimeDelta::hours(6);
+pub(super) const FLAGGED_AT_MOST: TimeDelta = TimeDelta::hours(6);
 /// How often to look whether a claim that somebody else holds is free.
 const TURN: Duration = Duration::from_millis(100);
 /// How often at most: longer than a claim lasts.
@@ -33,7 +34,7 @@ const TURNS: u32 = 1_000;
 
 /// What a look at an authorization, or at one of its accounts, found.
 #[derive(Debug)]
-enum Finding {
+pub(super) enum Finding {
     Works,
     /// Nothing is known to be wrong; when to look again, where the provider said it.
     Unsure(Option<Duration>),
@@ -46,16 +47,16 @@ enum Finding {
 }
 
 /// One authorization as it is looked at.
-struct Look {
-    connector: Arc<Connector>,
-    row: authorization::Model,
-    viewer: Viewer,
+pub(super) struct Look {
+    pub(super) connector: Arc<Connector>,
+    pub(super) row: authorization::Model,
+    pub(super) viewer: Viewer,
 }
 
 impl Connections {
-    /// Renews the tokens of an authorization, unless somebody is at it.
+    /// Renews the tokens of an authorization that is due, unless somebody is at it.
     pub async fn renew_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
-        let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
+        let Some(claim) = self.claim_due(Due::Renewal, authorization).await? else { return Ok(()) };
         self.under(claim, async {
             match self.look(job, authorization).await? {
                 Some(look) => self.renew_now(&look).await.map(drop),
@@ -65,17 +66,10 @@ impl Connections {
         .await
     }
 
-    /// Probes an authorization, unless somebody is at it.
+    /// Probes an authorization that is due, unless somebody is at it.
     pub async fn probe_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
-        let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
+        let Some(claim) = self.claim_due(Due::Probe, authorization).await? else { return Ok(()) };
         self.under(claim, self.probe(job, authorization)).await
-    }
-
-    /// Probes the account of a connection, unless somebody is at its authorization.
-    pub async fn probe_account_due(&self, job: &'static str, connection: Uuid) -> Result<()> {
-        let Some(row) = self.row(connection).await? else { return Ok(()) };
-        let Some(claim) = self.claim(row.authorization_id).await? else { return Ok(()) };
-        self.under(claim, self.probe_account(job, row.authorization_id, connection)).await
     }
 
     /// Probes a claimed authorization.
@@ -86,17 +80,6 @@ impl Connections {
         }
         let (look, finding) = self.ask(look, None).await?;
         self.write_finding(&look, finding).await
-    }
-
-    /// Probes the account of one connection of a claimed authorization. It is refused only at a second look.
-    async fn probe_account(&self, job: &'static str, authorization: Uuid, connection: Uuid) -> Result<()> {
-        let Some(look) = self.look(job, authorization).await? else { return Ok(()) };
-        let Some(row) = self.row(connection).await? else { return Ok(()) };
-        if row.authorization_id != authorization || row.account_id.is_none() {
-            return Ok(());
-        }
-        let (look, finding) = self.ask(look, row.account_id.as_deref()).await?;
-        self.write_account_finding(&look, connection, finding, row.refused_once || row.lost_access).await
     }
 
     /// The credential of an authorization, renewed first where its access token has ended and can be.
@@ -160,7 +143,7 @@ impl Connections {
         Err(crate::error::Error::Unavailable)
     }
 
-    async fn look(&self, job: &'static str, authorization: Uuid) -> Result<Option<Look>> {
+    pub(super) async fn look(&self, job: &'static str, authorization: Uuid) -> Result<Option<Look>> {
         let row = authorization::Entity::find_by_id(authorization).one(self.db.reader()).await?;
         Ok(row.filter(|row| row.removed_at.is_none() && row.credential.is_some()).and_then(|row| {
             let connector = self.connector_of(&row.connector)?;
@@ -168,13 +151,14 @@ impl Connections {
         }))
     }
 
-    async fn row(&self, connection: Uuid) -> Result<Option<connection::Model>> {
+    pub(super) async fn row(&self, connection: Uuid) -> Result<Option<connection::Model>> {
         let row = connection::Entity::find_by_id(connection).one(self.db.reader()).await?;
         Ok(row.filter(|row| row.removed_at.is_none()))
     }
 
-    /// Asks the provider whether it works. A token that is refused is renewed first, and asked with once more.
-    async fn ask(&self, look: Look, account: Option<&str>) -> Result<(Look, Finding)> {
+    /// Asks the provider whether it works. A token that is refused is renewed first, and asked with once more. What is
+    /// flagged is renewed before it is asked at all: an access token may outlive the grant it came from.
+    pub(super) async fn ask(&self, look: Look, account: Option<&str>) -> Result<(Look, Finding)> {
         let credential = match self.readable(&look.row) {
             Ok(credential) => credential,
             Err(unreadable) => {
@@ -182,11 +166,14 @@ impl Connections {
                 return Ok((look, finding));
             }
         };
-        let first = self.provider.probe(&look.connector, &credential, account).await;
-        let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
-        if !refused || !self.provider.can_renew(&look.connector, &credential) {
-            let finding = self.finding(&look, first);
-            return Ok((look, finding));
+        let renewable = self.provider.can_renew(&look.connector, &credential);
+        if !renewable || look.row.status != Status::Disconnected {
+            let first = self.provider.probe(&look.connector, &credential, account).await;
+            let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
+            if !refused || !renewable {
+                let finding = self.finding(&look, first);
+                return Ok((look, finding));
+            }
         }
         match self.renew_now(&look).await? {
             Finding::Works => {}
@@ -239,10 +226,9 @@ impl Connections {
     async fn renew_now(&self, look: &Look) -> Result<Finding> {
         let row = &look.row;
         let answer = match self.readable(row) {
-            Ok(credential) => {
-                self.note_sent(row).await?;
-                self.provider.renew(&look.connector, &credential).await
-            }
+            // Somebody reconnected it meanwhile: a spent refresh token must not be sent.
+            Ok(_) if !self.note_sent(row).await? => return Ok(Finding::Written),
+            Ok(credential) => self.provider.renew(&look.connector, &credential).await,
             Err(unreadable) => Err(unreadable),
         };
         let mut change = Change::begin(self, &look.viewer).await?;
@@ -250,8 +236,11 @@ impl Connections {
         let finding = match answer {
             Ok(grant) => {
                 let fresh = Fresh::granted(grant, None);
-                change.store(&mut held, &look.connector, &fresh).await?;
+                change.store_renewed(&mut held, &look.connector, &fresh).await?;
                 // A flagged authorization is healed by the probe that follows, not by a token alone.
+                if held.authorization.status == Status::Expiring && !change.stands(&held) {
+                    change.heal(&mut held, Healed::ByItself).await?;
+                }
                 Finding::Works
             }
             Err(Failure::Rejected(_)) => {
@@ -260,12 +249,12 @@ impl Connections {
                 Finding::Written
             }
             Err(Failure::Transient { retry_after, .. }) => {
-                self.postpone(&change, &held, retry_after, authorization::Column::RenewAt).await?;
+                self.postpone_renewal(&change, &held, retry_after).await?;
                 Finding::Unsure(retry_after)
             }
             Err(Failure::OurClientRejected) => {
                 tracing::error!(connector = %look.connector.slug, "the provider refuses this server's OAuth client");
-                self.postpone(&change, &held, None, authorization::Column::RenewAt).await?;
+                self.postpone_renewal(&change, &held, None).await?;
                 Finding::Unsure(None)
             }
         };
@@ -273,14 +262,15 @@ impl Connections {
         Ok(finding)
     }
 
-    async fn note_sent(&self, row: &authorization::Model) -> Result<()> {
-        authorization::Entity::update_many()
+    /// Notes that a renewal is sent; false when the credential has moved.
+    async fn note_sent(&self, row: &authorization::Model) -> Result<bool> {
+        let noted = authorization::Entity::update_many()
             .col_expr(authorization::Column::RenewalSentAt, Expr::value(self.clock.now()))
             .filter(authorization::Column::Id.eq(row.id))
             .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
             .exec(self.db.writer())
             .await?;
-        Ok(())
+        Ok(noted.rows_affected == 1)
     }
 
     /// The credential to ask with. One that does not open says nothing about the grant: its operator is told, nobody is
@@ -293,7 +283,7 @@ impl Connections {
     }
 
     /// The authorization, held, if it is still the one that was asked with.
-    async fn hold_same(&self, change: &Change<'_>, asked: &authorization::Model) -> Result<Option<Held>> {
+    pub(super) async fn hold_same(&self, change: &Change<'_>, asked: &authorization::Model) -> Result<Option<Held>> {
         let held = hold_one(&change.txn, asked.id).await?;
         Ok(held.filter(|held| held.authorization.credential_version == asked.credential_version && !held.is_removed()))
     }
@@ -310,9 +300,7 @@ impl Connections {
                 self.regain_single(&mut change, &mut held, look).await?;
                 self.note_works(&change, &held, &look.connector).await?;
             }
-            Finding::Unsure(retry_after) => {
-                self.postpone(&change, &held, retry_after, authorization::Column::ProbeAt).await?;
-            }
+            Finding::Unsure(retry_after) => self.postpone_probe(&change, &held, retry_after).await?,
             Finding::Broken(reason, detector) => {
                 self.break_down(&mut change, &mut held, look, reason, detector).await?;
             }
@@ -349,6 +337,37 @@ impl Connections {
         Ok(())
     }
 
+    /// Renews later. What is flagged is renewed by its probes alone.
+    async fn postpone_renewal(&self, change: &Change<'_>, held: &Held, retry_after: Option<Duration>) -> Result<()> {
+        if held.authorization.status == Status::Disconnected {
+            return Ok(());
+        }
+        self.postpone(change, held, retry_after, authorization::Column::RenewAt).await.map(drop)
+    }
+
+    /// Probes later.
+    async fn postpone_probe(&self, change: &Change<'_>, held: &Held, retry_after: Option<Duration>) -> Result<()> {
+        let at = self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await?;
+        if retry_after.is_some() { self.leave_alone(change, held, at).await } else { Ok(()) }
+    }
+
+    /// The API asks for peace: neither the authorization nor an account of it is probed before.
+    pub(super) async fn leave_alone(&self, change: &Change<'_>, held: &Held, until: DateTime<Utc>) -> Result<()> {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ProbeAt, Expr::value(until))
+            .filter(authorization::Column::Id.eq(held.id()))
+            .filter(authorization::Column::ProbeAt.lt(until))
+            .exec(&change.txn)
+            .await?;
+        connection::Entity::update_many()
+            .col_expr(connection::Column::ProbeAt, Expr::value(until))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::ProbeAt.lt(until))
+            .exec(&change.txn)
+            .await?;
+        Ok(())
+    }
+
     /// Looks again later: after what the provider asked for, or from one job tick, doubling up to the probe interval.
     async fn postpone(
         &self,
@@ -356,21 +375,22 @@ impl Connections {
         held: &Held,
         retry_after: Option<Duration>,
         column: authorization::Column,
-    ) -> Result<()> {
+    ) -> Result<DateTime<Utc>> {
         let row = &held.authorization;
         let doubled =
             self.settings.job_tick.saturating_mul(2_u32.saturating_pow(row.failures.clamp(0, 30).unsigned_abs()));
         let pause = retry_after.unwrap_or_else(|| doubled.min(self.settings.probe_interval));
-        let pause = TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
-        let at =
-            if row.status == Status::Disconnected { self.flagged_until(row, change.now) } else { change.now + pause };
+        let mut at = change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
+        if row.status == Status::Disconnected {
+            at = at.max(self.flagged_until(row, change.now));
+        }
         authorization::Entity::update_many()
             .col_expr(authorization::Column::Failures, Expr::value(row.failures.saturating_add(1)))
             .col_expr(column, Expr::value(at))
             .filter(authorization::Column::Id.eq(row.id))
             .exec(&change.txn)
             .await?;
-        Ok(())
+        Ok(at)
     }
 
     /// When a flagged authorization is looked at again: from twice the interval, doubling up to six hours.
@@ -380,7 +400,7 @@ impl Connections {
         now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST).min(FLAGGED_AT_MOST)
     }
 
-    async fn break_down(
+    pub(super) async fn break_down(
         &self,
         change: &mut Change<'_>,
         held: &mut Held,
@@ -409,90 +429,43 @@ impl Connections {
         change.disconnect(held, Fault { reason, detector, message }).await
     }
 
+    /// All of them were looked at, and what was refused once has come to its end.
     async fn note_seen(&self, change: &Change<'_>, held: &mut Held) -> Result<()> {
         connection::Entity::update_many()
             .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
+            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
             .filter(connection::Column::AuthorizationId.eq(held.id()))
             .filter(connection::Column::RemovedAt.is_null())
             .exec(&change.txn)
             .await?;
-        held.members.iter_mut().for_each(|member| member.row.last_checked_at = Some(change.now));
+        for member in &mut held.members {
+            (member.row.last_checked_at, member.row.refused_once) = (Some(change.now), false);
+        }
         Ok(())
     }
 
-    /// The authorization's own probe is denied: that concerns its only connection, or, where it has several, all.
+    /// The authorization's own probe is denied: that concerns its only connection, or, where it has several, all. It
+    /// takes a second look as well.
     async fn refuse(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
         match held.members.as_slice() {
             [only] => {
                 let (id, again) = (only.row.id, only.row.refused_once || only.row.lost_access);
                 self.refuse_account(change, held, look, id, again).await?;
-                self.postpone(change, held, None, authorization::Column::ProbeAt).await
+                self.postpone_probe(change, held, None).await
             }
-            _ if held.authorization.failures == 0 => {
-                self.postpone(change, held, None, authorization::Column::ProbeAt).await
+            members if members.iter().all(|member| member.row.refused_once || member.row.lost_access) => {
+                self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await
             }
-            _ => self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await,
+            _ => {
+                connection::Entity::update_many()
+                    .col_expr(connection::Column::RefusedOnce, Expr::value(true))
+                    .filter(connection::Column::AuthorizationId.eq(held.id()))
+                    .filter(connection::Column::RemovedAt.is_null())
+                    .exec(&change.txn)
+                    .await?;
+                self.postpone_probe(change, held, None).await
+            }
         }
-    }
-
-    async fn write_account_finding(&self, look: &Look, connection: Uuid, finding: Finding, again: bool) -> Result<()> {
-        let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
-        match finding {
-            Finding::Written => return Ok(()),
-            Finding::Broken(reason, detector) => {
-                self.break_down(&mut change, &mut held, look, reason, detector).await?;
-            }
-            Finding::Works => {
-                change.regain(&mut held, &[connection], Healed::ByItself).await?;
-                let account = held.member(connection).and_then(|member| member.row.account_id.clone());
-                let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
-                self.note_account(&change, connection, false, next).await?;
-            }
-            Finding::Unsure(retry_after) => {
-                let pause = TimeDelta::from_std(retry_after.unwrap_or(self.settings.probe_interval)).ok();
-                let next = change.now + pause.unwrap_or(FLAGGED_AT_MOST);
-                self.note_account(&change, connection, again, Some(next)).await?;
-            }
-            Finding::Refused => self.refuse_account(&mut change, &mut held, look, connection, again).await?,
-        }
-        change.commit().await
-    }
-
-    async fn refuse_account(
-        &self,
-        change: &mut Change<'_>,
-        held: &mut Held,
-        look: &Look,
-        connection: Uuid,
-        again: bool,
-    ) -> Result<()> {
-        if again {
-            let reason = DisconnectionReason::AccessLost;
-            let message = message(reason, &look.connector.name);
-            change.lose_access(held, connection, Fault { reason, detector: Detector::Probe, message }).await?;
-        }
-        let own_probe = look.connector.probe.account_request.is_some();
-        let pause = if again { self.settings.probe_interval.saturating_mul(2) } else { self.settings.job_tick };
-        let next = own_probe.then(|| change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST));
-        self.note_account(change, connection, true, next).await
-    }
-
-    async fn note_account(
-        &self,
-        change: &Change<'_>,
-        connection: Uuid,
-        refused_once: bool,
-        next: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        connection::Entity::update_many()
-            .col_expr(connection::Column::RefusedOnce, Expr::value(refused_once))
-            .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
-            .col_expr(connection::Column::ProbeAt, Expr::value(next))
-            .filter(connection::Column::Id.eq(connection))
-            .exec(&change.txn)
-            .await?;
-        Ok(())
     }
 
     /// Marks an authorization whose end is near.
@@ -506,7 +479,7 @@ impl Connections {
 }
 
 /// For people: what happened and what to do.
-fn message(reason: DisconnectionReason, connector: &str) -> String {
+pub(super) fn message(reason: DisconnectionReason, connector: &str) -> String {
     match reason {
         DisconnectionReason::Revoked => {
             format!(

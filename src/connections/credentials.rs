@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, authorization};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::OnConflict,
+    ActiveModelTrait,
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
+    sea_query::{Expr, OnConflict},
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -188,6 +191,23 @@ impl Change<'_> {
         row.status = sea_orm::ActiveValue::NotSet;
         row.id = Set(held.authorization.id);
         row.update(&self.txn).await.map_err(taken)?;
+        Ok(())
+    }
+
+    /// Stores what a renewal brought. When to probe next stays as it was, and so does how often it failed while it is
+    /// flagged: that tokens are to be had says nothing about the API.
+    pub(super) async fn store_renewed(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
+        let before = (held.authorization.probe_at, held.authorization.failures);
+        self.store(held, connector, fresh).await?;
+        let row = &mut held.authorization;
+        row.probe_at = before.0.or(row.probe_at);
+        row.failures = if row.status == Status::Disconnected { before.1 } else { 0 };
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ProbeAt, Expr::value(row.probe_at))
+            .col_expr(authorization::Column::Failures, Expr::value(row.failures))
+            .filter(authorization::Column::Id.eq(row.id))
+            .exec(&self.txn)
+            .await?;
         Ok(())
     }
 

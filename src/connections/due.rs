@@ -3,7 +3,7 @@
 //! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
 //! a claim that was lost costs a call and never a truth.
 
-use std::{pin::pin, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{authorization, connection};
@@ -34,13 +34,20 @@ pub enum Due {
     Probe,
 }
 
+impl Due {
+    /// When it is.
+    fn column(self) -> authorization::Column {
+        match self {
+            Self::Renewal => authorization::Column::RenewAt,
+            Self::Probe => authorization::Column::ProbeAt,
+        }
+    }
+}
+
 impl Connections {
     /// Up to `limit` authorizations that are due, the longest overdue first.
     pub async fn due(&self, what: Due, limit: u64) -> Result<Vec<Uuid>> {
-        let column = match what {
-            Due::Renewal => authorization::Column::RenewAt,
-            Due::Probe => authorization::Column::ProbeAt,
-        };
+        let column = what.column();
         let ids = authorization::Entity::find()
             .select_only()
             .column(authorization::Column::Id)
@@ -55,7 +62,7 @@ impl Connections {
         Ok(ids)
     }
 
-    /// Up to `limit` connections whose own account is due to be probed.
+    /// Up to `limit` authorizations that work and have accounts that are due to be probed, the longest overdue first.
     pub async fn due_accounts(&self, limit: u64) -> Result<Vec<Uuid>> {
         let its_authorization = connection::Entity::belongs_to(authorization::Entity)
             .from(connection::Column::AuthorizationId)
@@ -63,13 +70,14 @@ impl Connections {
             .into();
         let ids = connection::Entity::find()
             .select_only()
-            .column(connection::Column::Id)
+            .column(connection::Column::AuthorizationId)
             .join(JoinType::InnerJoin, its_authorization)
             .filter(connection::Column::RemovedAt.is_null())
             .filter(connection::Column::ProbeAt.lte(self.clock.now()))
             .filter(authorization::Column::Status.ne(entity::Status::Disconnected))
             .filter(unclaimed(self.db.time(self.clock.now()).await?))
-            .order_by_asc(connection::Column::ProbeAt)
+            .group_by(connection::Column::AuthorizationId)
+            .order_by_asc(connection::Column::ProbeAt.min())
             .limit(limit)
             .into_tuple()
             .all(self.db.reader())
@@ -94,12 +102,22 @@ impl Connections {
 
     /// Claims an authorization; none when somebody else has it.
     pub(super) async fn claim(&self, authorization: Uuid) -> Result<Option<Claim>> {
+        self.claim_if(authorization, Condition::all()).await
+    }
+
+    /// Claims an authorization that is due; none when somebody else has it, or had it since it was found to be due.
+    pub(super) async fn claim_due(&self, what: Due, authorization: Uuid) -> Result<Option<Claim>> {
+        self.claim_if(authorization, Condition::all().add(what.column().lte(self.clock.now()))).await
+    }
+
+    async fn claim_if(&self, authorization: Uuid, condition: Condition) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
         let claimed = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(run))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(now + CLAIMED))
             .filter(authorization::Column::Id.eq(authorization))
+            .filter(condition)
             .filter(unclaimed(now))
             .exec(self.db.writer())
             .await?;
@@ -108,18 +126,26 @@ impl Connections {
 
     /// Does `work` under a claim, which is kept up meanwhile, and given back after.
     pub(super) async fn under<T>(&self, claim: Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        let mut work = pin!(work);
-        let done = loop {
-            tokio::select! {
-                done = &mut work => break done,
-                () = tokio::time::sleep(KEEP_UP) => self.keep_up(claim).await?,
-            }
+        // Beside each other: work that waits for keeping up, while that waits for the row that work has locked, would
+        // wait for ever; and work that was cut off could lose the only copy of a token.
+        let done = tokio::select! {
+            done = work => done,
+            never = self.keep_up(claim) => match never {},
         };
         self.release(claim).await?;
         done
     }
 
-    async fn keep_up(&self, claim: Claim) -> Result<()> {
+    async fn keep_up(&self, claim: Claim) -> Infallible {
+        loop {
+            tokio::time::sleep(KEEP_UP).await;
+            if let Err(error) = self.prolong(claim).await {
+                tracing::warn!(authorization = %claim.authorization, ?error, "a claim could not be kept up");
+            }
+        }
+    }
+
+    async fn prolong(&self, claim: Claim) -> Result<()> {
         let until = self.db.time(self.clock.now()).await? + CLAIMED;
         authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(until))

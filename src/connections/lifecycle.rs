@@ -188,7 +188,8 @@ impl<'a> Change<'a> {
             self.hand_over(held, &works, viewer).await?;
         }
         if let (Healed::ByItself, Some(open)) = (healed, &ended) {
-            self.tell_recovery(held, open).await?;
+            self.note_credential(held, open.id).await?;
+            self.tell_recovery(held, open, &works).await?;
         }
         let touched = touched(held, &before, |id| works.contains(id));
         let subject = NodeId { kind: Kind::Authorization, id: held.id() };
@@ -224,7 +225,8 @@ impl<'a> Change<'a> {
         for own in &ended {
             self.end(own.id, healed.end(), healed.person()).await?;
             if matches!(healed, Healed::ByItself) {
-                self.tell_recovery(held, own).await?;
+                self.note_credential(held, own.id).await?;
+                self.tell_recovery(held, own, own.connection_id.as_slice()).await?;
             }
         }
         if let Healed::By(viewer) = healed {
@@ -264,6 +266,16 @@ impl<'a> Change<'a> {
             .col_expr(disconnection::Column::ReconnectedBy, Expr::value(by))
             .filter(disconnection::Column::Id.eq(id))
             .filter(disconnection::Column::EndedAt.is_null())
+            .exec(&self.txn)
+            .await?;
+        Ok(())
+    }
+
+    /// It works again with the credential as it is now: whether that is still the same is what a flap is told by.
+    async fn note_credential(&self, held: &Held, disconnection: Uuid) -> Result<()> {
+        disconnection::Entity::update_many()
+            .col_expr(disconnection::Column::CredentialVersion, Expr::value(held.authorization.credential_version))
+            .filter(disconnection::Column::Id.eq(disconnection))
             .exec(&self.txn)
             .await?;
         Ok(())
@@ -426,8 +438,9 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    async fn tell_recovery(&mut self, held: &Held, ended: &disconnection::Model) -> Result<()> {
-        let covered: Vec<Covered> = held.members.iter().map(super::held::Member::covered).collect();
+    async fn tell_recovery(&mut self, held: &Held, ended: &disconnection::Model, works: &[Uuid]) -> Result<()> {
+        let back = held.members.iter().filter(|member| works.contains(&member.row.id));
+        let covered: Vec<Covered> = back.map(super::held::Member::covered).collect();
         let name = self.connections.connector_name(&held.authorization.connector);
         let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);
         let entropy = &*self.connections.entropy;

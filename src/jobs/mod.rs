@@ -137,7 +137,7 @@ impl Jobs {
         match job {
             Job::RenewTokens => connections.renew_due(job.name(), row).await,
             Job::Probe => connections.probe_due(job.name(), row).await,
-            Job::ProbeAccounts => connections.probe_account_due(job.name(), row).await,
+            Job::ProbeAccounts => connections.probe_accounts_due(job.name(), row).await,
             Job::WarnOfEnds => connections.expire_soon(job.name(), row).await,
             Job::ExpireAttempts | Job::SweepJournal => Ok(()),
         }

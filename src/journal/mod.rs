@@ -18,7 +18,7 @@ use entity::{Topic, journal_entry, journal_floor, journal_head};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Expr, ExprTrait as _, OnConflict},
+    sea_query::{Alias, Expr, ExprTrait as _, OnConflict},
 };
 use uuid::Uuid;
 
@@ -154,6 +154,11 @@ impl Journal {
         let floor = journal_floor::ActiveModel { workspace_id: Set(workspace), topic: Set(topic), seq: Set(through) };
         let by_place = OnConflict::columns([journal_floor::Column::WorkspaceId, journal_floor::Column::Topic])
             .update_column(journal_floor::Column::Seq)
+            // Another node may have swept further: a floor never sinks.
+            .action_and_where(
+                Expr::col((journal_floor::Entity, journal_floor::Column::Seq))
+                    .lt(Expr::col((Alias::new("excluded"), journal_floor::Column::Seq))),
+            )
             .to_owned();
         journal_floor::Entity::insert(floor).on_conflict(by_place).exec_without_returning(&txn).await?;
         journal_entry::Entity::delete_many()

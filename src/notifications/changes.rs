@@ -10,7 +10,7 @@ use super::Notifications;
 use crate::{access::Viewer, error::Result, journal::Viewing};
 
 /// The longest list inside an event.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 
 /// Something happened in the viewer's tray, at the cursor's place in the journal.
 #[derive(Debug, Clone)]

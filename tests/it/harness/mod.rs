@@ -7,6 +7,7 @@
 mod browser;
 mod database;
 mod person;
+mod scene;
 mod socket;
 pub(crate) mod tables;
 
@@ -36,6 +37,8 @@ use url::Url;
 pub use browser::{Browser, Landing};
 pub use database::Database;
 pub use person::{Answer, CONNECTION, Person, http};
+pub use scene::ids as ids_of;
+pub use scene::{CHANGE, SharedGrant, each, id, nodes};
 pub use socket::{Frame, Socket};
 
 /// Seals what the tests store.
@@ -97,7 +100,7 @@ pub struct Stage {
 pub struct Setup {
     /// Settings beside the usual ones, as variables.
     pub settings: Vec<(String, String)>,
-    /// Connector files beside the sandbox's: name and text.
+    /// Connector files beside the sandbox's: name and text, in which `@BASE@` stands for the sandbox's address.
     pub connectors: Vec<(String, String)>,
     /// The database of another stage, to be a second node on it, with a provider of its own.
     pub database: Option<Arc<Database>>,
@@ -148,8 +151,9 @@ impl Stage {
     async fn on(world: Arc<World>, setup: Setup, port: u16) -> Self {
         let World { clock, sandbox, provider, database, .. } = &*world;
         let (listener, url) = listener(port).await;
-        let folder = connector_files(&database.folder(), sandbox, &setup.connectors);
-        let variables = variables(database, &folder, provider, sandbox, setup.settings.clone());
+        let connectors = connectors(sandbox, provider, &setup.connectors);
+        let folder = connector_files(&database.folder(), sandbox, &connectors);
+        let variables = variables(database, &folder, provider, sandbox, &connectors, setup.settings.clone());
         let mut config = Config::from_variables(variables).unwrap();
         if let Some(change) = setup.limits {
             change(&mut config.limits);
@@ -233,10 +237,17 @@ async fn axum_serve(listener: TcpListener, router: axum::Router, stop: Cancellat
     patchbay::http::server::serve(listener, router, std::time::Duration::from_secs(10), stop).await;
 }
 
-fn connector_files(folder: &std::path::Path, sandbox: &Sandbox, more: &[(String, String)]) -> PathBuf {
+/// Name and text of every connector file.
+fn connectors(sandbox: &Sandbox, provider: &Url, more: &[(String, String)]) -> Vec<(String, String)> {
+    let base = provider.as_str().trim_end_matches('/');
+    let more = more.iter().map(|(name, text)| (name.clone(), text.replace("@BASE@", base)));
+    sandbox.connector_files().into_iter().chain(more).collect()
+}
+
+fn connector_files(folder: &std::path::Path, sandbox: &Sandbox, files: &[(String, String)]) -> PathBuf {
     let folder = folder.join(format!("connectors-{}", sandbox.client_secret().expose_secret()));
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, text) in sandbox.connector_files().iter().chain(more) {
+    for (name, text) in files {
         std::fs::write(folder.join(name), text).unwrap();
     }
     folder
@@ -247,6 +258,7 @@ fn variables(
     folder: &std::path::Path,
     provider: &Url,
     sandbox: &Sandbox,
+    connectors: &[(String, String)],
     more: Vec<(String, String)>,
 ) -> Vec<(String, String)> {
     let host = format!("{}:{}", provider.host_str().unwrap(), provider.port().unwrap());
@@ -258,7 +270,7 @@ fn variables(
         ("PATCHBAY_ALLOWED_HOSTS".to_owned(), host),
         ("PATCHBAY_ALLOWED_ORIGINS".to_owned(), "https://app.example".to_owned()),
     ];
-    for (name, _) in sandbox.connector_files() {
+    for (name, _) in connectors {
         let slug = name.trim_end_matches(".toml").replace('-', "_").to_uppercase();
         variables.push((format!("PATCHBAY_OAUTH_{slug}_CLIENT_ID"), sandbox.client_id().to_owned()));
         let secret = sandbox.client_secret().expose_secret().to_owned();

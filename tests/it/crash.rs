@@ -1,0 +1,243 @@
+//! The real binary, started, killed, stopped and misconfigured.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use patchbay::{
+    clock::{SystemClock, SystemEntropy},
+    sandbox::{Options, Sandbox},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStderr, Command},
+    time::timeout,
+};
+use url::Url;
+
+use crate::harness::{Database, Frame, JWT_SECRET, KEYS, Person, Socket, each, http, id};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+const OTHER_KEYS: &str = "test:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+
+/// What a server needs beside itself: a database, connector files, a provider.
+struct Surroundings {
+    sandbox: Sandbox,
+    database: Database,
+    connectors: TempDir,
+    provider: Url,
+}
+
+/// A server that runs.
+struct Server {
+    process: Child,
+    url: Url,
+}
+
+impl Surroundings {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let sandbox = Sandbox::new(Arc::new(SystemClock), Arc::new(SystemEntropy), &provider, Options::default());
+        let router = sandbox.router();
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let connectors = tempfile::tempdir().unwrap();
+        for (name, text) in sandbox.connector_files() {
+            std::fs::write(connectors.path().join(name), text).unwrap();
+        }
+        Self { sandbox, database: Database::new().await, connectors, provider }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchbay"));
+        command.args(arguments).kill_on_drop(true).current_dir(self.connectors.path()).env_clear().envs([
+            ("PATCHBAY_LISTEN", "127.0.0.1:0"),
+            ("PATCHBAY_DATABASE_URL", self.database.url()),
+            ("PATCHBAY_ENCRYPTION_KEYS", KEYS),
+            ("PATCHBAY_JWT_SECRET", JWT_SECRET),
+            ("PATCHBAY_CONNECTORS_DIR", self.connectors.path().to_str().unwrap()),
+            ("PATCHBAY_ALLOWED_HOSTS", self.provider.authority()),
+            ("PATCHBAY_JOB_TICK", "1s"),
+        ]);
+        command
+    }
+
+    /// Starts a server, and waits until it listens.
+    async fn serve(&self) -> Server {
+        let mut process = self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let url = timeout(PATIENCE, address(&mut log)).await.expect("it does not listen");
+        // Read to the end, or the server would wait for us.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Server { process, url }
+    }
+
+    /// Makes a workspace; the first ADMIN's id and token.
+    async fn found(&self) -> (String, String) {
+        let arguments = ["workspace", "create", "--name", "Lighthouse", "--admin-email", "mara@lighthouse.example"];
+        let output = self.command(&arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (made["userId"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
+    }
+
+    /// A server with a workspace and a connection; its ADMIN, and the connection.
+    async fn serve_one_connection(&self) -> (Server, Person, String) {
+        let (user, token) = self.found().await;
+        let server = self.serve().await;
+        let admin = Person::new(&server.url, &user, token);
+        let key = self.sandbox.keys()[0].value.clone();
+        let using = json!({ "credentials": [{ "name": "api_key", "value": key }] });
+        let input = json!({ "connector": "sandbox-billing", "using": using });
+        let connected = admin.does("connect", input, "connection { id }").await;
+        (server, admin, id(&connected["connection"]))
+    }
+}
+
+/// Where a server says that it listens.
+async fn address(log: &mut Lines<BufReader<ChildStderr>>) -> Url {
+    while let Some(line) = log.next_line().await.unwrap() {
+        if let Some((_, said)) = line.split_once("listening at ") {
+            return Url::parse(said.split_whitespace().next().unwrap()).unwrap();
+        }
+    }
+    panic!("it has ended");
+}
+
+impl Server {
+    /// kill -9.
+    async fn kill(mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// Asks it to stop; how it ended.
+    async fn terminate(mut self) -> ExitStatus {
+        let pid = self.process.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        timeout(PATIENCE, self.process.wait()).await.expect("it does not stop").unwrap()
+    }
+
+    async fn status_of(&self, path: &str) -> u16 {
+        http().get(self.url.join(path).unwrap()).send().await.unwrap().status().as_u16()
+    }
+}
+
+async fn rename(person: &Person, connection: &str, name: &str) {
+    let input = json!({ "connectionId": connection, "name": name });
+    person.does("updateConnection", input, "connection { id }").await;
+}
+
+async fn follow(person: &Person, cursor: &str) -> Socket {
+    let mut socket = person.socket().await;
+    let query = "subscription($after: String) { connectionsChanged(after: $after) { cursor kind } }";
+    socket.subscribe("1", query, json!({ "after": cursor })).await;
+    socket
+}
+
+/// What came over a socket until it broke.
+async fn heard_until_the_end(mut socket: Socket) -> Vec<String> {
+    let mut heard = Vec::new();
+    while let Frame::Message(message) = socket.next().await {
+        heard.push(message["payload"]["data"]["connectionsChanged"]["cursor"].as_str().unwrap().to_owned());
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_a_kill_is_told_after_it_and_nothing_twice() {
+    let around = Surroundings::new().await;
+    let (mut server, mut admin, connection) = around.serve_one_connection().await;
+    let start = admin.event_cursor().await;
+    let (mut heard, mut at) = (Vec::new(), start.clone());
+    for round in 0..4 {
+        let socket = follow(&admin, &at).await;
+        for number in 0..=round {
+            rename(&admin, &connection, &format!("{round}.{number}")).await;
+        }
+        // The last answer has come; whether its event has is left to chance.
+        server.kill().await;
+        heard.extend(heard_until_the_end(socket).await);
+        at = heard.last().cloned().unwrap_or(at);
+        server = around.serve().await;
+        admin = admin.at(&server.url);
+    }
+    rename(&admin, &connection, "last").await;
+    let mut socket = follow(&admin, &at).await;
+    let told = admin.changes_matching(&start, Value::Null).await;
+    assert_eq!(told.len(), 11);
+    while heard.len() < told.len() {
+        heard.push(socket.event().await["connectionsChanged"]["cursor"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(heard, each(&told, "cursor"));
+    let name = format!("{{ connection(id: \"{connection}\") {{ name }} }}");
+    assert_eq!(admin.sees(&name).await["connection"]["name"], "last");
+    server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_stop_it_closes_its_sockets_as_going_away_and_ends_well() {
+    let around = Surroundings::new().await;
+    let (server, admin, connection) = around.serve_one_connection().await;
+    let mut idle = admin.socket().await;
+    let mut socket = follow(&admin, &admin.event_cursor().await).await;
+    rename(&admin, &connection, "Lamps").await;
+    socket.event().await;
+    let ended = tokio::spawn(server.terminate());
+    assert_eq!((socket.closed().await, idle.closed().await), (1001, 1001));
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_lives_and_that_it_is_ready() {
+    let around = Surroundings::new().await;
+    let server = around.serve().await;
+    assert_eq!((server.status_of("/healthz").await, server.status_of("/readyz").await), (200, 200));
+    assert!(server.terminate().await.success());
+}
+
+/// Runs a command that has to end by itself: its exit code and what it said.
+async fn ends(mut command: Command) -> (Option<i32>, String) {
+    let output = timeout(PATIENCE, command.output()).await.expect("it goes on").unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_said_and_fails() {
+    let around = Surroundings::new().await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    let mut command = around.command(&["serve"]);
+    command.env("PATCHBAY_LISTEN", taken.local_addr().unwrap().to_string());
+    let (code, said) = ends(command).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("PATCHBAY_LISTEN") && said.contains("cannot listen there"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_keys_that_do_not_open_what_is_stored_it_does_not_start() {
+    let around = Surroundings::new().await;
+    let (server, ..) = around.serve_one_connection().await;
+    assert!(server.terminate().await.success());
+    for keys in [OTHER_KEYS, &OTHER_KEYS.replace("test:", "another:"), &KEYS.replace("test:", "another:")] {
+        let mut command = around.command(&["serve"]);
+        command.env("PATCHBAY_ENCRYPTION_KEYS", keys);
+        let (code, said) = ends(command).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("PATCHBAY_ENCRYPTION_KEYS") && !said.contains(keys.split_once(':').unwrap().1), "{said}");
+    }
+    let mut command = around.command(&["serve"]);
+    command.env_remove("PATCHBAY_ENCRYPTION_KEYS");
+    let (code, said) = ends(command).await;
+    assert_eq!(code, Some(1), "{said}");
+    // A second key beside the right one changes nothing.
+    let both = format!("{},{KEYS}", OTHER_KEYS.replace("test:", "newer:"));
+    let mut command = around.command(&["migrate"]);
+    command.env("PATCHBAY_ENCRYPTION_KEYS", both);
+    let (code, said) = ends(command).await;
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -1,0 +1,100 @@
+//! Several nodes on one database. PostgreSQL only: SQLite has one node.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::{Person, Stage, each};
+
+/// Two nodes on one PostgreSQL, with one provider; none on SQLite.
+async fn two_nodes() -> Option<(Stage, Stage)> {
+    let first = Stage::new().await;
+    if first.database.is_sqlite() {
+        eprintln!("skipped: several nodes need PostgreSQL");
+        return None;
+    }
+    let second = first.another_node().await;
+    Some((first, second))
+}
+
+async fn rename(person: &Person, connection: &str, name: &str) {
+    let input = json!({ "connectionId": connection, "name": name });
+    person.does("updateConnection", input, "connection { id }").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_at_one_node_is_told_at_the_other_in_order() {
+    let Some((first, second)) = two_nodes().await else { return };
+    let grant = first.shared_grant().await;
+    let there = first.admin.at(&second.url);
+    let cursor = there.event_cursor().await;
+    let mut socket = there.socket().await;
+    let query = "subscription($after: String) { connectionsChanged(after: $after) { cursor kind } }";
+    socket.subscribe("1", query, json!({ "after": cursor })).await;
+    // Both write, each into the same journal.
+    let writing = async |person: &Person, name: &str| {
+        for number in 0..15 {
+            rename(person, &grant.lamps, &format!("{name} {number}")).await;
+        }
+    };
+    tokio::join!(writing(&first.admin, "here"), writing(&there, "there"));
+    let mut heard = Vec::new();
+    for _ in 0..30 {
+        heard.push(socket.event().await["connectionsChanged"]["cursor"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(heard, each(&first.changes_since(&cursor).await, "cursor"));
+
+    first.sandbox.revoke_person("ada");
+    first.after_a_probe_interval().await;
+    assert_eq!(socket.event().await["connectionsChanged"]["kind"], "DISCONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_one_node_is_good_at_the_other() {
+    let Some((first, second)) = two_nodes().await else { return };
+    let grant = first.shared_grant().await;
+    let cursor = first.admin.event_cursor().await;
+    rename(&first.admin, &grant.lamps, "Lights").await;
+    let missed = first.admin.at(&second.url).changes_matching(&cursor, Value::Null).await;
+    assert_eq!(each(&missed, "kind"), ["UPDATED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_with_one_rotating_token_make_one_token_call() {
+    let Some((first, second)) = two_nodes().await else { return };
+    let grant = first.shared_grant().await;
+    for renewals in 1..=12 {
+        first.later(TimeDelta::minutes(54));
+        tokio::join!(first.run_jobs(), second.run_jobs());
+        assert_eq!(first.sandbox.token_calls().refresh_token, renewals);
+    }
+    assert_eq!(first.sandbox.grants()[0].ended, None);
+    assert_eq!(first.status(&grant.lamps).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_both_nodes_look_at_is_one_disconnection() {
+    let Some((first, second)) = two_nodes().await else { return };
+    first.shared_grant().await;
+    let cursor = first.admin.event_cursor().await;
+    first.sandbox.revoke_person("ada");
+    first.later(TimeDelta::minutes(17));
+    tokio::join!(first.run_jobs(), second.run_jobs());
+    assert_eq!(first.disconnections().await.len(), 1);
+    assert_eq!(each(&first.changes_since(&cursor).await, "kind"), ["DISCONNECTED"]);
+    assert_eq!(first.admin.tray().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_asks_to_wait_is_left_alone_by_every_node() {
+    use patchbay::sandbox::{Endpoint, Fault};
+    let Some((first, second)) = two_nodes().await else { return };
+    first.shared_grant().await;
+    first.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 3 * 3600 }, 1);
+    first.after_a_probe_interval().await;
+    let asked = first.sandbox.calls(Endpoint::Identity);
+    for _ in 0..6 {
+        first.later(TimeDelta::minutes(17));
+        tokio::join!(first.run_jobs(), second.run_jobs());
+    }
+    assert_eq!(first.sandbox.calls(Endpoint::Identity), asked);
+}

@@ -1,0 +1,364 @@
+//! Tokens are renewed ahead of their end, a failing provider is waited for, and what ends is announced.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use chrono::TimeDelta;
+use patchbay::sandbox::{Endpoint, Fault};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::harness::{Setup, Stage, each};
+
+/// Lets the hour of an access token nearly pass; the jobs do their round.
+async fn after_most_of_an_hour(stage: &Stage) {
+    stage.later(TimeDelta::minutes(54));
+    stage.run_jobs().await;
+}
+
+/// Job ticks, each with its round.
+async fn after_ticks(stage: &Stage, ticks: usize) {
+    for _ in 0..ticks {
+        stage.later(TimeDelta::seconds(5));
+        stage.run_jobs().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_renewed_ahead_of_their_end_and_a_rotated_refresh_token_is_kept() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let query = format!("{{ authorization(id: \"{}\") {{ lastRefreshedAt }} }}", grant.authorization);
+    let mut refreshed = vec![stage.admin.sees(&query).await];
+    for renewals in 1..=4 {
+        after_most_of_an_hour(&stage).await;
+        assert_eq!(stage.sandbox.token_calls().refresh_token, renewals);
+        refreshed.push(stage.admin.sees(&query).await);
+    }
+    refreshed.dedup();
+    assert_eq!(refreshed.len(), 5);
+    // The sandbox ends a grant whose spent refresh token comes again.
+    assert_eq!(stage.sandbox.grants()[0].ended, None);
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_answer_has_no_refresh_token_the_old_one_goes_on() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    stage.sandbox.configure(|options| options.rotate_refresh_tokens = false);
+    for renewals in 1..=3 {
+        after_most_of_an_hour(&stage).await;
+        assert_eq!(stage.sandbox.token_calls().refresh_token, renewals);
+    }
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+    assert_eq!(stage.disconnections().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_lived_token_is_renewed_about_daily_all_the_same() {
+    let stage = Stage::new().await;
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
+    stage.shared_grant().await;
+    for renewals in 1..=3 {
+        stage.later(TimeDelta::hours(27));
+        stage.run_jobs().await;
+        assert_eq!(stage.sandbox.token_calls().refresh_token, renewals);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewing_often_does_not_keep_probes_from_their_turn() {
+    let stage = Stage::new().await;
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::minutes(10));
+    stage.shared_grant().await;
+    let before = stage.sandbox.calls(Endpoint::Identity);
+    for _ in 0..14 {
+        stage.later(TimeDelta::minutes(9));
+        stage.run_jobs().await;
+    }
+    let probes = stage.sandbox.calls(Endpoint::Identity) - before;
+    assert!(probes >= 5, "{probes} probes in two hours, with a probe interval of 15 minutes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_refused_on_renewal_is_disconnected_once_and_not_asked_again_at_every_tick() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_grant"), 100);
+    after_most_of_an_hour(&stage).await;
+    let lamps = stage.admin.connection(&grant.lamps).await;
+    assert_eq!(lamps["status"], "DISCONNECTED");
+    assert_eq!(lamps["disconnection"]["reason"], "REVOKED");
+    assert_eq!(lamps["disconnection"]["detectedBy"], "TOKEN_RENEWAL");
+    after_ticks(&stage, 60).await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 1);
+    assert_eq!(stage.disconnections().await.len(), 1);
+    assert_eq!(stage.admin.tray().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_that_outlives_its_grant_is_no_recovery() {
+    let stage = Stage::new().await;
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
+    let grant = stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_grant"), 2);
+    stage.later(TimeDelta::hours(27));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED");
+    stage.later(TimeDelta::minutes(31));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED", "the API still answers, and the grant is dead");
+
+    // The provider has thought better of it.
+    stage.later(TimeDelta::hours(7));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+    assert_eq!(each(&stage.disconnections().await, "endedBy"), ["RECOVERED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_fails_flags_nobody_wherever_it_fails() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let keyed = stage.keyed("lamps", &grant.acme).await;
+    let faults = [
+        Fault::ServerError,
+        Fault::RateLimited { retry_after: 1 },
+        Fault::Garbage,
+        Fault::Redirect("https://elsewhere.example/".to_owned()),
+        Fault::OAuthError("temporarily_unavailable"),
+        Fault::Hang(std::time::Duration::from_millis(20)),
+        Fault::Exactly { status: 418, headers: Vec::new(), body: "{}".to_owned() },
+        Fault::QuotaExceeded,
+    ];
+    for fault in faults {
+        for endpoint in [Endpoint::Token, Endpoint::Identity, Endpoint::Account, Endpoint::Keyed] {
+            stage.sandbox.fail_next(endpoint, fault.clone(), 4);
+        }
+        for _ in 0..2 {
+            stage.later(TimeDelta::hours(14));
+            stage.run_jobs().await;
+            after_ticks(&stage, 3).await;
+        }
+        for connection in [&grant.lamps, &grant.hotels, &keyed] {
+            assert_eq!(stage.status(connection).await, "CONNECTED", "{fault:?}");
+        }
+        stage.sandbox.clear_faults();
+    }
+    assert_eq!(stage.disconnections().await.len(), 0);
+    assert_eq!(stage.admin_now().tray().await.len(), 0);
+    after_most_of_an_hour(&stage).await;
+    assert_eq!(stage.sandbox.grants()[0].ended, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_oauth_client_of_ours_disconnects_nobody() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_client"), 1000);
+    for _ in 0..5 {
+        after_most_of_an_hour(&stage).await;
+    }
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+    stage.sandbox.clear_faults();
+    stage.after_a_probe_interval().await;
+    assert_eq!(stage.sandbox.grants()[0].ended, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_provider_is_asked_ever_more_rarely() {
+    let stage = Stage::new().await;
+    stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::ServerError, 1000);
+    after_most_of_an_hour(&stage).await;
+    after_ticks(&stage, 60).await;
+    // In five minutes: after 5, 10, 20, 40, 80 and 160 seconds.
+    let calls = stage.sandbox.token_calls().refresh_token;
+    assert!((5..=9).contains(&calls), "{calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_asks_to_wait_is_left_alone_until_then() {
+    let stage = Stage::new().await;
+    stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 2 * 3600 }, 1);
+    stage.after_a_probe_interval().await;
+    let asked = stage.sandbox.calls(Endpoint::Identity);
+    for _ in 0..6 {
+        stage.after_a_probe_interval().await;
+    }
+    assert_eq!(stage.sandbox.calls(Endpoint::Identity), asked, "tokens were renewed meanwhile, and nothing else asked");
+    stage.after_a_probe_interval().await;
+    stage.after_a_probe_interval().await;
+    assert!(stage.sandbox.calls(Endpoint::Identity) > asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_is_asked_for_once_more_and_a_refusal_then_is_honest() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::LoseAnswer, 1);
+    after_most_of_an_hour(&stage).await;
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED", "nobody knows yet");
+    after_ticks(&stage, 2).await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+    let lamps = stage.admin.connection(&grant.lamps).await;
+    assert_eq!(lamps["disconnection"]["reason"], "REVOKED");
+    after_ticks(&stage, 5).await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+}
+
+/// A provider whose API takes keys and, while it is told to, answers slowly that a key is wrong.
+struct SlowProvider {
+    address: String,
+    stuck: Arc<AtomicBool>,
+    /// Gets a permit when a request has come in while stuck,
+    arrived: Arc<Semaphore>,
+    /// and the request one when it may be refused.
+    go_on: Arc<Semaphore>,
+}
+
+impl SlowProvider {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stuck, arrived, go_on) =
+            (Arc::<AtomicBool>::default(), Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (is_stuck, arrives, goes_on) = (stuck.clone(), arrived.clone(), go_on.clone());
+        let me = async move || {
+            if is_stuck.load(Ordering::SeqCst) {
+                arrives.add_permits(1);
+                goes_on.acquire().await.unwrap().forget();
+                return (StatusCode::UNAUTHORIZED, "{}");
+            }
+            (StatusCode::OK, r#"{"id": "one", "name": "One"}"#)
+        };
+        tokio::spawn(async { axum::serve(listener, Router::new().route("/me", get(me))).await });
+        Self { address, stuck, arrived, go_on }
+    }
+
+    fn connector(&self) -> (String, String) {
+        let text = format!(
+            "slug = \"slow\"\nname = \"Slow\"\ncategory = \"test\"\nmode = \"warehouse\"\nrequirements = \"A key.\"\n\
+             [[field]]\nname = \"api_key\"\nlabel = \"Key\"\nsecret = true\n\
+             [auth]\nmethod = \"api_key\"\nplacement = \"bearer\"\n\
+             [identity]\nurl = \"http://{0}/me\"\nid = \"/id\"\nname = \"/name\"\n[api]\nbase_url = \"http://{0}\"\n",
+            self.address
+        );
+        ("slow.toml".to_owned(), text)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_comes_late_does_not_kill_what_was_reconnected_meanwhile() {
+    let provider = SlowProvider::start().await;
+    let settings = vec![("PATCHBAY_ALLOWED_HOSTS".to_owned(), provider.address.clone())];
+    let stage = Stage::with(Setup { settings, connectors: vec![provider.connector()], ..Setup::default() }).await;
+    let credentials = |key: &str| json!([{ "name": "api_key", "value": key }]);
+    let input = json!({ "connector": "slow", "using": { "credentials": credentials("old") } });
+    let connected = stage.admin.does("connect", input, "connection { id }").await;
+    let connection = connected["connection"]["id"].as_str().unwrap();
+
+    provider.stuck.store(true, Ordering::SeqCst);
+    stage.later(TimeDelta::minutes(17));
+    let jobs = stage.jobs.clone();
+    let probing = tokio::spawn(async move { jobs.run_due().await });
+    provider.arrived.acquire().await.unwrap().forget();
+    provider.stuck.store(false, Ordering::SeqCst);
+    let input = json!({ "connectionId": connection, "credentials": credentials("new") });
+    stage.admin.does("reconnect", input, "connections { id }").await;
+    provider.go_on.add_permits(1);
+    probing.await.unwrap().unwrap();
+
+    assert_eq!(stage.status(connection).await, "CONNECTED");
+    assert_eq!(stage.disconnections().await.len(), 0);
+}
+
+/// A connector of grants that end after a year or two months: the sandbox's analytics with another slug.
+fn ending(slug: &str, refresh: &str) -> Setup {
+    let text = include_str!("../../src/sandbox/connectors/sandbox-analytics.toml");
+    let text = text.replace("slug = \"sandbox-analytics\"", &format!("slug = \"{slug}\""));
+    let text = text.replace("refresh = \"token\"", refresh);
+    Setup { connectors: vec![(format!("{slug}.toml"), text)], ..Setup::default() }
+}
+
+async fn connected(stage: &Stage, slug: &str) -> Value {
+    stage.admin.connects(&stage.browser(), json!({ "connector": slug }), "ada").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_with_a_known_end_is_expiring_seven_days_ahead_and_expired_past_it() {
+    let stage = Stage::with(ending("sixty-days", "refresh = \"token\"\nexpires_after_days = 60")).await;
+    let connection = connected(&stage, "sixty-days").await;
+    let id = connection["id"].as_str().unwrap();
+    assert_eq!(connection["status"], "CONNECTED");
+    let cursor = stage.admin.event_cursor().await;
+    stage.later(TimeDelta::days(52));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(id).await, "CONNECTED");
+    stage.later(TimeDelta::days(2));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(id).await, "EXPIRING");
+    after_ticks(&stage, 2).await;
+    let tray = stage.admin_now().tray().await;
+    assert_eq!(each(&tray, "kind"), ["EXPIRING"]);
+    assert_eq!(tray[0]["disconnection"], Value::Null);
+    assert_eq!(each(&stage.changes_since(&cursor).await, "kind"), ["EXPIRING"]);
+
+    stage.sandbox.revoke_person("ada");
+    stage.later(TimeDelta::days(7));
+    stage.run_jobs().await;
+    let ended = stage.admin_now().connection(id).await;
+    assert_eq!(ended["disconnection"]["reason"], "EXPIRED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_of_a_few_days_is_expiring_at_once_and_nobody_is_told() {
+    let stage = Stage::with(ending("five-days", "refresh = \"token\"\nexpires_after_days = 5")).await;
+    let connection = connected(&stage, "five-days").await;
+    assert_eq!(connection["status"], "EXPIRING");
+    stage.after_a_probe_interval().await;
+    assert_eq!(stage.status(connection["id"].as_str().unwrap()).await, "EXPIRING");
+    assert_eq!(stage.admin.tray().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconnecting_what_is_expiring_moves_its_end() {
+    let stage = Stage::with(ending("sixty-days", "refresh = \"token\"\nexpires_after_days = 60")).await;
+    let connection = connected(&stage, "sixty-days").await;
+    let id = connection["id"].as_str().unwrap();
+    stage.later(TimeDelta::days(54));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(id).await, "EXPIRING");
+    let (attempt, _) = stage.admin_now().reconnects(&stage.browser(), id, "ASK", "ada").await;
+    assert_eq!(attempt["status"], "SUCCEEDED");
+    assert_eq!(stage.status(id).await, "CONNECTED");
+    stage.later(TimeDelta::days(54));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(id).await, "EXPIRING");
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING", "EXPIRING"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_moves_the_end_after_all_makes_what_was_expiring_connected() {
+    let stage = Stage::with(ending("exchanged", "refresh = \"exchange\"")).await;
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
+    let connection = connected(&stage, "exchanged").await;
+    let id = connection["id"].as_str().unwrap();
+    stage.sandbox.fail_next(Endpoint::Token, Fault::ServerError, 1);
+    stage.later(TimeDelta::days(54));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(id).await, "EXPIRING");
+
+    let body =
+        json!({ "access_token": "another", "token_type": "Bearer", "expires_in": 60 * 86_400, "region": "north" });
+    let answer = Fault::Exactly { status: 200, headers: Vec::new(), body: body.to_string() };
+    stage.sandbox.fail_next(Endpoint::Token, answer, 1);
+    after_ticks(&stage, 2).await;
+    assert_eq!(stage.status(id).await, "CONNECTED");
+    assert_eq!(stage.disconnections().await.len(), 0);
+}
