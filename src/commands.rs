@@ -108,13 +108,13 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 
 fn serve() -> Result<(), Failure> {
     let config = configured()?;
-    wait_for(async { app::serve(config, signals::shutdown()?).await.map_err(Failure::from) })
+    wait_for(async { app::serve(config, signals::shutdown()?).await })
 }
 
 fn demo() -> Result<(), Failure> {
     let variables = config::environment()?;
     logging::install(&Logging::from_variables(&variables)?)?;
-    wait_for(async { app::demo(&variables, signals::shutdown()?).await.map_err(Failure::from) })
+    wait_for(async { app::demo(&variables, signals::shutdown()?).await })
 }
 
 fn check(dir: &Path) -> Result<(), Failure> {
