@@ -303,7 +303,7 @@ impl Change<'_> {
             .filter(attempt::Column::EndedAt.is_null())
             .exec(&self.txn)
             .await?;
-        self.note(entry(action, row, self.actor));
+        self.note([entry(action, row, self.actor)]);
         Ok(moved.rows_affected == 1)
     }
 }

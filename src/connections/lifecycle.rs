@@ -4,7 +4,7 @@
 //! authorization, its connections, the disconnection with its links, the notifications, and one journal entry for each
 //! topic. No provider is called inside it. Whether something *is* broken is for [`super::checks`] to find out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
@@ -20,13 +20,17 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Connections, connect::taken, held::Held};
+use super::{
+    Connections,
+    connect::taken,
+    held::Held,
+    news::{covered, touched},
+};
 use crate::{
     access::{Action, Actor, Viewer},
     error::Result,
     ids::{self, Kind, NodeId},
-    journal::{Fact, Facts, NewEntry, Touched},
-    notifications::{self, Covered, News, added_entry},
+    journal::{Facts, NewEntry, Touched},
 };
 
 /// An outage that ended by itself and starts again within this time is the same one.
@@ -128,9 +132,9 @@ impl<'a> Change<'a> {
         self.entries.push(NewEntry { topic: Topic::Connections, action, actor, subject, facts, details });
     }
 
-    /// One entry of another topic.
-    pub(super) fn note(&mut self, entry: NewEntry) {
-        self.entries.push(entry);
+    /// Entries of another topic.
+    pub(super) fn note(&mut self, entries: impl IntoIterator<Item = NewEntry>) {
+        self.entries.extend(entries);
     }
 
     /// The authorization as a whole stopped working.
@@ -413,102 +417,9 @@ impl<'a> Change<'a> {
         let moved: Vec<Uuid> = moving.iter().map(|place| held.members[*place].row.id).collect();
         self.connections.set_owner(&self.txn, self.workspace, &moved, user, &shares).await
     }
-
-    async fn tell_outage(
-        &mut self,
-        held: &Held,
-        open: &disconnection::Model,
-        before: HashMap<Uuid, Fact>,
-        resumed: bool,
-    ) -> Result<()> {
-        if !resumed {
-            let covered = covered(held, &before);
-            self.notify(held, NotificationKind::Disconnected, open.id, Some(open.id), &covered).await?;
-        }
-        let subject = match open.connection_id {
-            Some(id) => NodeId { kind: Kind::Connection, id },
-            None => NodeId { kind: Kind::Authorization, id: held.id() },
-        };
-        let touched = touched(held, &before, |_| true);
-        let details = json!({
-            "disconnection": open.id, "reason": open.reason.as_str(), "detectedBy": open.detected_by.as_str(),
-            "connections": touched.len(), "resumed": resumed,
-        });
-        self.tell("connection.disconnected", subject, touched, details);
-        Ok(())
-    }
-
-    async fn tell_recovery(&mut self, held: &Held, ended: &disconnection::Model, works: &[Uuid]) -> Result<()> {
-        let back = held.members.iter().filter(|member| works.contains(&member.row.id));
-        let covered: Vec<Covered> = back.map(super::held::Member::covered).collect();
-        let name = self.connections.connector_name(&held.authorization.connector);
-        let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);
-        let entropy = &*self.connections.entropy;
-        let told = notifications::again(&self.txn, entropy, news, NotificationKind::Disconnected, &covered).await?;
-        let subject = NodeId { kind: Kind::Disconnection, id: ended.id };
-        self.entries.extend(added_entry(NotificationKind::Recovered, subject, told));
-        Ok(())
-    }
-
-    async fn notify(
-        &mut self,
-        held: &Held,
-        kind: NotificationKind,
-        occasion: Uuid,
-        disconnection: Option<Uuid>,
-        covered: &[Covered],
-    ) -> Result<()> {
-        let name = self.connections.connector_name(&held.authorization.connector);
-        let news = self.news(held, kind, occasion, disconnection, &name);
-        let told = notifications::write(&self.txn, &*self.connections.entropy, news, covered).await?;
-        let subject = match disconnection {
-            Some(id) => NodeId { kind: Kind::Disconnection, id },
-            None => NodeId { kind: Kind::Authorization, id: held.id() },
-        };
-        self.entries.extend(added_entry(kind, subject, told));
-        Ok(())
-    }
-
-    fn news<'n>(
-        &self,
-        held: &'n Held,
-        kind: NotificationKind,
-        occasion: Uuid,
-        disconnection: Option<Uuid>,
-        name: &'n str,
-    ) -> News<'n> {
-        News {
-            workspace: self.workspace,
-            kind,
-            occasion,
-            disconnection,
-            authorization: Some(held.id()),
-            connector: &held.authorization.connector,
-            connector_name: name,
-            now: self.now,
-        }
-    }
 }
 
 /// The number that stands for a status in the tables.
 fn rank(status: Status) -> i16 {
     sea_orm::ActiveEnum::to_value(&status)
-}
-
-/// Those of the members in `before`, as far as notifications need them.
-fn covered(held: &Held, before: &HashMap<Uuid, Fact>) -> Vec<Covered> {
-    held.members.iter().filter(|member| before.contains_key(&member.row.id)).map(super::held::Member::covered).collect()
-}
-
-/// The members in `before` that `pick` picks, before and after.
-fn touched(held: &Held, before: &HashMap<Uuid, Fact>, pick: impl Fn(&Uuid) -> bool) -> Vec<Touched> {
-    held.members
-        .iter()
-        .filter(|member| before.contains_key(&member.row.id) && pick(&member.row.id))
-        .map(|member| Touched {
-            connection: member.row.id,
-            before: before.get(&member.row.id).cloned(),
-            after: Some(held.fact(member)),
-        })
-        .collect()
 }

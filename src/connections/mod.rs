@@ -2,7 +2,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `lifecycle.rs` | every write of a status, with all that goes with it |
+//! | `lifecycle.rs`, `news.rs` | every write of a status, with all that goes with it; what is told of it |
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
@@ -30,6 +30,7 @@ mod held;
 mod lifecycle;
 mod list;
 mod moves;
+mod news;
 mod outcome;
 mod ownership;
 mod plan;

@@ -1,0 +1,118 @@
+//! What people and subscribers are told of a change: notifications, and entries of the journal.
+
+use std::collections::HashMap;
+
+use entity::{NotificationKind, disconnection};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    held::{Held, Member},
+    lifecycle::Change,
+};
+use crate::{
+    error::Result,
+    ids::{Kind, NodeId},
+    journal::{Fact, Touched},
+    notifications::{self, Covered, News, added_entry},
+};
+
+impl Change<'_> {
+    pub(super) async fn tell_outage(
+        &mut self,
+        held: &Held,
+        open: &disconnection::Model,
+        before: HashMap<Uuid, Fact>,
+        resumed: bool,
+    ) -> Result<()> {
+        if !resumed {
+            let covered = covered(held, &before);
+            self.notify(held, NotificationKind::Disconnected, open.id, Some(open.id), &covered).await?;
+        }
+        let subject = match open.connection_id {
+            Some(id) => NodeId { kind: Kind::Connection, id },
+            None => NodeId { kind: Kind::Authorization, id: held.id() },
+        };
+        let touched = touched(held, &before, |_| true);
+        let details = json!({
+            "disconnection": open.id, "reason": open.reason.as_str(), "detectedBy": open.detected_by.as_str(),
+            "connections": touched.len(), "resumed": resumed,
+        });
+        self.tell("connection.disconnected", subject, touched, details);
+        Ok(())
+    }
+
+    pub(super) async fn tell_recovery(
+        &mut self,
+        held: &Held,
+        ended: &disconnection::Model,
+        works: &[Uuid],
+    ) -> Result<()> {
+        let back = held.members.iter().filter(|member| works.contains(&member.row.id));
+        let covered: Vec<Covered> = back.map(Member::covered).collect();
+        let name = self.connections.connector_name(&held.authorization.connector);
+        let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);
+        let entropy = &*self.connections.entropy;
+        let told = notifications::again(&self.txn, entropy, news, NotificationKind::Disconnected, &covered).await?;
+        let subject = NodeId { kind: Kind::Disconnection, id: ended.id };
+        self.note(added_entry(NotificationKind::Recovered, subject, told));
+        Ok(())
+    }
+
+    pub(super) async fn notify(
+        &mut self,
+        held: &Held,
+        kind: NotificationKind,
+        occasion: Uuid,
+        disconnection: Option<Uuid>,
+        covered: &[Covered],
+    ) -> Result<()> {
+        let name = self.connections.connector_name(&held.authorization.connector);
+        let news = self.news(held, kind, occasion, disconnection, &name);
+        let told = notifications::write(&self.txn, &*self.connections.entropy, news, covered).await?;
+        let subject = match disconnection {
+            Some(id) => NodeId { kind: Kind::Disconnection, id },
+            None => NodeId { kind: Kind::Authorization, id: held.id() },
+        };
+        self.note(added_entry(kind, subject, told));
+        Ok(())
+    }
+
+    fn news<'n>(
+        &self,
+        held: &'n Held,
+        kind: NotificationKind,
+        occasion: Uuid,
+        disconnection: Option<Uuid>,
+        name: &'n str,
+    ) -> News<'n> {
+        News {
+            workspace: self.workspace,
+            kind,
+            occasion,
+            disconnection,
+            authorization: Some(held.id()),
+            connector: &held.authorization.connector,
+            connector_name: name,
+            now: self.now,
+        }
+    }
+}
+
+/// Those of the members in `before`, as far as notifications need them.
+pub(super) fn covered(held: &Held, before: &HashMap<Uuid, Fact>) -> Vec<Covered> {
+    held.members.iter().filter(|member| before.contains_key(&member.row.id)).map(Member::covered).collect()
+}
+
+/// The members in `before` that `pick` picks, before and after.
+pub(super) fn touched(held: &Held, before: &HashMap<Uuid, Fact>, pick: impl Fn(&Uuid) -> bool) -> Vec<Touched> {
+    held.members
+        .iter()
+        .filter(|member| before.contains_key(&member.row.id) && pick(&member.row.id))
+        .map(|member| Touched {
+            connection: member.row.id,
+            before: before.get(&member.row.id).cloned(),
+            after: Some(held.fact(member)),
+        })
+        .collect()
+}
