@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    checks::{FLAGGED_AT_MOST, Finding, Look, message},
+    checks::{Finding, Look},
+    findings::{FLAGGED_AT_MOST, message},
     held::Held,
     lifecycle::{Change, Fault, Healed},
 };

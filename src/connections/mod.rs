@@ -5,7 +5,7 @@
 //! | `lifecycle.rs`, `news.rs` | every write of a status, with all that goes with it; what is told of it |
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
-//! | `checks.rs`, `account_checks.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
+//! | `checks.rs`, `account_checks.rs`, `findings.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `connect.rs`, `plug.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
@@ -26,6 +26,7 @@ mod credentials;
 mod disconnections;
 mod due;
 mod filter;
+mod findings;
 mod held;
 mod lifecycle;
 mod list;
