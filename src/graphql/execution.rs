@@ -269,3 +269,41 @@ where
         self.execute_stream(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_graphql::{EmptyMutation, EmptySubscription, Object};
+
+    use super::*;
+    use crate::clock::{SystemClock, SystemEntropy};
+    use crate::graphql::RequestIds;
+
+    struct Query;
+
+    #[Object]
+    impl Query {
+        async fn breaks(&self) -> u32 {
+            "x".parse().expect("a secret was in here")
+        }
+
+        async fn works(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_panics_ends_its_own_operation_and_says_nothing_of_why() {
+        let api = Api::new(Schema::new(Query, EmptyMutation, EmptySubscription), Limits::default());
+        let ids = RequestIds::new(Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let answer = async |query: &str| {
+            let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };
+            let Ok(prepared) = api.prepare(request, ids.next()) else { panic!("{query}") };
+            api.execute(None, prepared).await.to_json()
+        };
+        let broken = answer("{ breaks }").await;
+        assert!(broken.contains("INTERNAL") && !broken.contains("secret"), "{broken}");
+        assert_eq!(answer("{ works }").await, r#"{"data":{"works":true}}"#);
+    }
+}
