@@ -146,12 +146,8 @@ impl Connections {
         Ok(covered_by(viewer, disconnection).count(self.db.reader()).await?)
     }
 
-    /// The connection to reconnect so that a disconnection ends; none once it has ended, and for whoever may not.
-    pub async fn reconnectable(&self, viewer: &Viewer, row: &disconnection::Model) -> Result<Option<Uuid>> {
-        Ok(self.reconnectables(viewer, std::slice::from_ref(row)).await?.remove(&row.id))
-    }
-
-    /// The connection to reconnect for each of `disconnections` that has one.
+    /// For each of `disconnections`, the connection to reconnect so that it ends; none once it has ended, and for whoever
+    /// may not.
     pub async fn reconnectables(
         &self,
         viewer: &Viewer,

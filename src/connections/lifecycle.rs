@@ -24,6 +24,7 @@ use super::{
     Connections,
     connect::taken,
     held::Held,
+    list::BATCH,
     news::{covered, touched},
 };
 use crate::{
@@ -37,8 +38,6 @@ use crate::{
 const FLAP: TimeDelta = TimeDelta::minutes(10);
 /// How long before its end an authorization is EXPIRING.
 pub(super) const AHEAD: TimeDelta = TimeDelta::days(7);
-/// How many rows are written in one statement.
-const BATCH: usize = 500;
 
 /// What was found wrong, and by whom.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::{
     pages::{self, Key, Order, Page, PageArgs},
 };
 
-/// How many ids stand in one statement.
+/// How many ids stand in one statement, and how many rows are written by one.
 pub(super) const BATCH: usize = 500;
 
 /// How a list of connections is sorted.

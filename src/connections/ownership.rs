@@ -10,11 +10,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::Connections;
+use super::{Connections, list::BATCH};
 use crate::error::Result;
-
-/// How many rows are written in one statement.
-const BATCH: usize = 500;
 
 impl Connections {
     /// Those of `users` who are active.
