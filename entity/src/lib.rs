@@ -16,6 +16,7 @@ pub mod disconnection_connection;
 pub mod journal_entry;
 pub mod journal_floor;
 pub mod journal_head;
+pub mod kept_answer;
 pub mod kinds;
 pub mod notification;
 pub mod user;

@@ -5,6 +5,7 @@ pub use sea_orm_migration::prelude::*;
 
 mod dialect;
 mod m20261123_000001_main_job;
+mod m20261127_000004_kept_answers;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -13,6 +14,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_main_job::Migration)]
+        vec![Box::new(m20261123_000001_main_job::Migration), Box::new(m20261127_000004_kept_answers::Migration)]
     }
 }

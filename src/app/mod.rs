@@ -26,7 +26,7 @@ use crate::{
     config::{Config, Problem},
     connections::{self, Connections},
     db::Db,
-    graphql::{self, Api, RequestIds, Services},
+    graphql::{self, Api, KeptAnswers, RequestIds, Services},
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
     journal::Journal,
@@ -100,7 +100,7 @@ impl App {
             journal: journal.clone(),
             catalogue: catalogue.clone(),
             provider: provider.clone(),
-            vault,
+            vault: vault.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: connection_settings(config, &public_url),
@@ -108,7 +108,8 @@ impl App {
         .await
         .map_err(broken)?;
         connections.check_keys().await.map_err(|_| Problem::new("encryption_keys", WrongKeys))?;
-        let jobs = Jobs::new(connections.clone(), journal.clone(), job_settings(config));
+        let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
+        let jobs = Jobs::new(connections.clone(), journal.clone(), kept_answers.clone(), job_settings(config));
         let services = Services {
             people: people.clone(),
             catalogue,
@@ -119,7 +120,7 @@ impl App {
         };
         let authenticator = Authenticator::new(db.clone(), jwt.clone(), clock.clone());
         let request_ids = RequestIds::new(clock.clone(), entropy);
-        let api = Api::new(graphql::build(services), config.limits.clone());
+        let api = Api::new(graphql::build(services), config.limits.clone(), kept_answers);
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
         let transport =
             Transport::new(api, authenticator, clock, request_ids, origins, config.limits.clone(), stop.clone());

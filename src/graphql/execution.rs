@@ -11,12 +11,14 @@ use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Vari
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::documents::{Document, Documents};
 use super::errors::{self, ApiError, Code};
 use super::guard;
+use super::kept_answers::{Found, IdempotencyKey, KeptAnswers};
 use super::loaders::Loaders;
 use super::nulls::FieldTypes;
 use super::request::{RawRequest, RequestId};
@@ -37,11 +39,20 @@ struct Parts {
     wording: Wording,
     types: FieldTypes,
     mutations: TaskTracker,
+    kept_answers: KeptAnswers,
+}
+
+/// What a mutation with an idempotency key came to.
+pub enum Answered {
+    /// It was done now.
+    Done(Response),
+    /// It was done before: the answer of then, as JSON.
+    Before(String),
 }
 
 impl Api {
     /// The API of `schema` within `limits`.
-    pub fn new<Q, M, S>(schema: Schema<Q, M, S>, limits: Limits) -> Self
+    pub fn new<Q, M, S>(schema: Schema<Q, M, S>, limits: Limits, kept_answers: KeptAnswers) -> Self
     where
         Q: ObjectType + 'static,
         M: ObjectType + 'static,
@@ -51,7 +62,7 @@ impl Api {
         let documents = Documents::new(limits.kept_documents_bytes);
         let types = FieldTypes::read(&schema.sdl());
         let (engine, mutations) = (Box::new(schema), TaskTracker::new());
-        Self(Arc::new(Parts { engine, limits, documents, wording, types, mutations }))
+        Self(Arc::new(Parts { engine, limits, documents, wording, types, mutations, kept_answers }))
     }
 
     /// Returns once every mutation that began has ended, whoever still waits for it.
@@ -107,6 +118,41 @@ impl Api {
             return Refusal::nobody_asks(id).into();
         }
         answer
+    }
+
+    /// Runs a mutation once for `key`: the same request again gets the same answer for a day, and another request under
+    /// the same key is refused.
+    ///
+    /// # Errors
+    /// Another request has the key, or the same one is being worked on.
+    pub async fn execute_once(
+        &self,
+        viewer: &Viewer,
+        prepared: Prepared,
+        key: &IdempotencyKey,
+    ) -> Result<Answered, Refusal> {
+        let id = prepared.id;
+        let claim = match self.0.kept_answers.find(viewer, key, &prepared.fingerprint()).await {
+            Ok(Found::Ours(claim)) => claim,
+            Ok(Found::Kept(answer)) => return Ok(Answered::Before(answer)),
+            Ok(Found::Another) => {
+                return Err(Refusal::malformed("Another request was sent with this Idempotency-Key."));
+            }
+            Ok(Found::Running) => return Err(Refusal::still_running()),
+            Err(error) => return Err(Refusal::because(error, id)),
+        };
+        let (api, viewer) = (self.clone(), viewer.clone());
+        let running = async move {
+            let response = claim.under(api.execute(Some(&viewer), prepared)).await;
+            let answer = (!response.did_nothing()).then(|| response.to_json());
+            if let Err(error) = claim.settle(answer).await {
+                tracing::error!(?error, "an answer could not be kept for its idempotency key");
+            }
+            response
+        };
+        // On its own, so that the answer is kept for a client that left before it came.
+        let response = self.0.mutations.spawn(running.in_current_span()).await;
+        Ok(Answered::Done(response.unwrap_or_else(|_| panicked(id))))
     }
 
     /// Runs a subscription until it ends or is dropped. The last event is never [`Event::Next`].
@@ -219,6 +265,19 @@ impl Prepared {
         }
     }
 
+    /// How often the operation asks the root field that it asks most often: more than once under other names.
+    pub fn repetitions(&self) -> u32 {
+        let operation = self.document.operation(self.operation_name.as_deref());
+        operation.map_or(1, |operation| guard::repetitions(operation, &self.document.parsed))
+    }
+
+    /// SHA-256 of what is asked, in hexadecimal digits.
+    fn fingerprint(&self) -> String {
+        // Sorted by name: `Variables` is a tree.
+        let asked = (&self.document.text, &self.operation_name, &self.variables);
+        format!("{:x}", Sha256::digest(serde_json::to_vec(&asked).unwrap_or_default()))
+    }
+
     fn into_request(self, viewer: Option<&Viewer>) -> Request {
         // The text is only for the executor's own parser and its extensions, neither of which runs.
         let mut request = Request::new("").variables(self.variables);
@@ -278,7 +337,9 @@ mod tests {
 
     use super::*;
     use crate::clock::{SystemClock, SystemEntropy};
+    use crate::db::Db;
     use crate::graphql::RequestIds;
+    use crate::vault::Vault;
 
     struct Query;
 
@@ -295,8 +356,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_resolver_that_panics_ends_its_own_operation_and_says_nothing_of_why() {
-        let api = Api::new(Schema::new(Query, EmptyMutation, EmptySubscription), Limits::default());
-        let ids = RequestIds::new(Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let vault = Vault::new(&format!("k:{}=", "A".repeat(43)).into(), entropy.clone()).unwrap();
+        let db = Db::open("sqlite::memory:").await.unwrap();
+        let kept_answers = KeptAnswers::new(db, vault, clock.clone(), entropy.clone());
+        let api = Api::new(Schema::new(Query, EmptyMutation, EmptySubscription), Limits::default(), kept_answers);
+        let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
             let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };
             let Ok(prepared) = api.prepare(request, ids.next()) else { panic!("{query}") };

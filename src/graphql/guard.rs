@@ -8,11 +8,14 @@
 //! Fragments that form a cycle are refused here too. Everything else that makes a document invalid is the executor's business.
 
 mod measure;
+mod repetitions;
 mod scan;
 mod weigh;
 
 use async_graphql::Variables;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
+
+pub(super) use repetitions::repetitions;
 
 use super::response::Refusal;
 use crate::config::Limits;

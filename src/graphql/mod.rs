@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `execution.rs`, `response.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `execution.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
@@ -32,6 +32,7 @@ pub mod errors;
 pub mod event_cursor;
 mod execution;
 mod guard;
+mod kept_answers;
 pub mod loaders;
 pub mod node;
 pub mod notifications;
@@ -49,7 +50,8 @@ pub mod user_error;
 mod wording;
 
 pub use errors::ApiError;
-pub use execution::{Api, Prepared, SubscriptionKey};
+pub use execution::{Answered, Api, Prepared, SubscriptionKey};
+pub use kept_answers::{IdempotencyKey, KeptAnswers};
 pub use request::{RawRequest, RequestId, RequestIds};
 pub use response::{Event, Refusal, Response, Subject};
 pub use schema::{Schema, build, sdl};

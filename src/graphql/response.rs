@@ -37,6 +37,12 @@ impl Refusal {
         Self { errors: vec![errors::reveal(error, id)], subject: Subject::Request }
     }
 
+    /// The same mutation was sent before, and is still being done.
+    pub(super) fn still_running() -> Self {
+        let message = "The first request with this Idempotency-Key is still being worked on. Send it again later.";
+        Self { errors: vec![errors::coded(Code::Unavailable, message, Vec::new())], subject: Subject::Request }
+    }
+
     /// A document that only somebody who is signed in may ask.
     pub(super) fn nobody_asks(id: RequestId) -> Self {
         Self { subject: Subject::Document, ..Self::because(Error::Unauthenticated, id) }
@@ -99,6 +105,13 @@ impl Response {
     /// How long to wait, when it is refused for coming too often.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.errors.iter().find_map(errors::retry_after_seconds)
+    }
+
+    /// Whether sending the same again may bring something else, since nothing was done: the request was refused, or the
+    /// server could not work on it.
+    pub(super) fn did_nothing(&self) -> bool {
+        let in_vain = self.has(Code::Unavailable) || self.has(Code::Unauthenticated);
+        self.refused().is_some() || self.is_nothing_but_errors() && in_vain
     }
 
     /// Whether it says nothing but errors.

@@ -18,7 +18,7 @@ use async_graphql::parser::types::OperationType;
 use axum::body::{Body, Bytes};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
@@ -27,7 +27,12 @@ use super::credentials::Credentials;
 use super::{Transport, sse};
 use crate::access::Viewer;
 use crate::graphql::errors::Code;
-use crate::graphql::{self, Prepared, RawRequest, Refusal, RequestId, Subject};
+use crate::graphql::{self, Answered, IdempotencyKey, Prepared, RawRequest, Refusal, RequestId, Subject};
+
+/// Names a mutation, so that sending it again does not do it again; see [`crate::graphql::KeptAnswers`].
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// On an answer that was given before.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Answers one HTTP request.
 pub(super) async fn handle(transport: Transport, parts: Parts, body: Body) -> Response {
@@ -67,6 +72,7 @@ pub(super) struct Caller {
     pub(super) viewer: Option<Viewer>,
     pub(super) id: RequestId,
     media: Media,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Caller {
@@ -77,7 +83,8 @@ impl Caller {
             Some(credentials) => Some(credentials.verify(&transport.0.authenticator).await.map_err(because)?),
             None => None,
         };
-        Ok(Self { transport: transport.clone(), viewer, id, media })
+        let idempotency_key = idempotency_key(headers)?;
+        Ok(Self { transport: transport.clone(), viewer, id, media, idempotency_key })
     }
 
     async fn answer_body(self, body: &Bytes) -> Response {
@@ -108,12 +115,25 @@ impl Caller {
         if self.media == Media::EventStream {
             return sse::answer(self, prepared);
         }
+        if let (Some(viewer), Some(key), OperationType::Mutation) =
+            (&self.viewer, &self.idempotency_key, prepared.operation())
+        {
+            return match self.transport.0.api.execute_once(viewer, prepared, key).await {
+                Ok(Answered::Done(response)) => written(&response, self.media),
+                Ok(Answered::Before(answer)) => repeated(answer, self.media),
+                Err(refusal) => answer_refusal(refusal, self.media),
+            };
+        }
         let response = self.transport.0.api.execute(self.viewer.as_ref(), prepared).await;
         written(&response, self.media)
     }
 
     /// One after the other: a later mutation may rely on an earlier one.
     async fn answer_batch(self, requests: Vec<Value>) -> Response {
+        if self.idempotency_key.is_some() {
+            let message = "An Idempotency-Key names one request: send those of a batch one by one.";
+            return answer_refusal(Refusal::malformed(message), self.media);
+        }
         let most = self.transport.0.limits.batch;
         if self.media == Media::EventStream || requests.is_empty() || requests.len() > most {
             let message = format!("A batch holds 1 to {most} requests, and is not answered as an event stream.");
@@ -132,10 +152,17 @@ impl Caller {
 
     fn prepare(&self, raw: RawRequest) -> Result<Prepared, Refusal> {
         if let Some(viewer) = &self.viewer {
-            self.transport.0.rates.count(viewer.principal()).map_err(|error| Refusal::because(error, self.id))?;
+            self.transport.count(viewer).map_err(|error| Refusal::because(error, self.id))?;
         }
-        self.transport.0.api.prepare(raw, self.id)
+        self.transport.prepare(self.viewer.as_ref(), raw, self.id)
     }
+}
+
+/// What the sender calls this request, so that sending it again does not do it again.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+    key.map(Some).ok_or_else(|| Refusal::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters."))
 }
 
 /// The body, if it is JSON, small enough and arrives in time.
@@ -190,6 +217,13 @@ fn written(response: &graphql::Response, media: Media) -> Response {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
+}
+
+/// An answer that was given before.
+fn repeated(answer: String, media: Media) -> Response {
+    let mut response = respond(StatusCode::OK, media, answer);
+    response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 fn status(response: &graphql::Response, media: Media) -> StatusCode {

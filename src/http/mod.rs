@@ -33,12 +33,13 @@ use tokio_util::task::TaskTracker;
 pub use origins::Origins;
 pub use request_id::identify;
 
-use crate::access::Authenticator;
+use crate::access::{Authenticator, Viewer};
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::connections::Connections;
 use crate::db::Db;
-use crate::graphql::{Api, RequestIds};
+use crate::error::Result;
+use crate::graphql::{Api, Prepared, RawRequest, Refusal, RequestId, RequestIds};
 use quota::{Rates, Seats};
 use url::Url;
 
@@ -89,6 +90,21 @@ impl Transport {
             .with_state(self.clone())
             .layer(middleware::from_fn_with_state(self.0.request_ids.clone(), identify))
             .layer(self.0.origins.cors())
+    }
+
+    /// Counts one operation before anything is done for it.
+    fn count(&self, viewer: &Viewer) -> Result<()> {
+        self.0.rates.count(viewer.principal(), 1)
+    }
+
+    /// Parses and guards a request that was [counted](Self::count), and counts what it repeats.
+    fn prepare(&self, viewer: Option<&Viewer>, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
+        let prepared = self.0.api.prepare(request, id)?;
+        if let Some(viewer) = viewer {
+            let counted = self.0.rates.count(viewer.principal(), prepared.repetitions() - 1);
+            counted.map_err(|error| Refusal::because(error, id))?;
+        }
+        Ok(prepared)
     }
 
     /// Returns once every socket and event stream is closed and every mutation has ended. Call it after `stop` was cancelled.

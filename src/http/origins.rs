@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use url::Url;
 
+use super::graphql::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+
 /// Origins that may call (RFC 6454), as browsers write them.
 #[derive(Debug, Clone)]
 pub struct Origins(Vec<HeaderValue>);
@@ -32,8 +34,14 @@ impl Origins {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(self.0.clone()))
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("patchbay-workspace")])
-            .expose_headers([RETRY_AFTER, HeaderName::from_static("x-request-id")])
+            .allow_headers([
+                ACCEPT,
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("patchbay-workspace"),
+                IDEMPOTENCY_KEY,
+            ])
+            .expose_headers([RETRY_AFTER, HeaderName::from_static("x-request-id"), IDEMPOTENCY_REPLAYED])
             .max_age(std::time::Duration::from_secs(3_600))
     }
 }

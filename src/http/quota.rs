@@ -54,7 +54,10 @@ impl Drop for Seat {
 }
 
 /// Counts the operations of each viewer, by whatever way they come.
-pub(super) struct Rates(DefaultKeyedRateLimiter<Principal>);
+pub(super) struct Rates {
+    limiter: DefaultKeyedRateLimiter<Principal>,
+    burst: NonZeroU32,
+}
 
 /// Viewers remembered before those who have been quiet are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -63,18 +66,21 @@ impl Rates {
     pub(super) fn new(limits: &Limits) -> Self {
         let per_second = NonZeroU32::new(limits.requests_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(limits.request_burst).unwrap_or(per_second);
-        Self(RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)))
+        Self { limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)), burst }
     }
 
-    /// Counts one operation of `viewer`.
+    /// Counts `operations` of `viewer`; more than a burst count as one burst.
     ///
     /// # Errors
     /// [`Error::RateLimited`] when they started too many.
-    pub(super) fn count(&self, viewer: Principal) -> Result<()> {
-        if self.0.len() > REMEMBERED {
-            self.0.retain_recent();
+    pub(super) fn count(&self, viewer: Principal, operations: u32) -> Result<()> {
+        let Some(operations) = NonZeroU32::new(operations) else { return Ok(()) };
+        if self.limiter.len() > REMEMBERED {
+            self.limiter.retain_recent();
         }
-        self.0.check_key(&viewer).map_err(|early| {
+        // No more than a burst is asked for, so there is always enough room some time.
+        let Ok(verdict) = self.limiter.check_key_n(&viewer, operations.min(self.burst)) else { return Ok(()) };
+        verdict.map_err(|early| {
             let wait = early.wait_time_from(DefaultClock::default().now());
             Error::RateLimited {
                 retry_after_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
@@ -116,8 +122,17 @@ mod tests {
     fn a_burst_is_allowed_and_then_no_more() {
         let rates = Rates::new(&Limits { requests_per_second: 1, request_burst: 3, ..Limits::default() });
         let viewer = person(1);
-        assert!((0..3).all(|_| rates.count(viewer).is_ok()));
-        assert!(matches!(rates.count(viewer), Err(Error::RateLimited { retry_after_seconds: 1..=2 })));
-        assert!(rates.count(person(2)).is_ok());
+        assert!((0..3).all(|_| rates.count(viewer, 1).is_ok()));
+        assert!(matches!(rates.count(viewer, 1), Err(Error::RateLimited { retry_after_seconds: 1..=2 })));
+        assert!(rates.count(person(2), 1).is_ok());
+    }
+
+    #[test]
+    fn many_at_once_count_as_many() {
+        let rates = Rates::new(&Limits { requests_per_second: 1, request_burst: 10, ..Limits::default() });
+        assert!(rates.count(person(1), 8).is_ok());
+        assert!(rates.count(person(1), 8).is_err());
+        assert!(rates.count(person(2), 1_000).is_ok());
+        assert!(rates.count(person(2), 1).is_err());
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     connections::{Connections, Due},
     error::Result,
+    graphql::KeptAnswers,
     journal::Journal,
 };
 
@@ -22,7 +23,7 @@ use crate::{
 const BATCH: u64 = 100;
 /// How many of them it works on at a time.
 const AT_A_TIME: usize = 16;
-/// How often old entries are swept.
+/// How often what was kept long enough is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The background work of a server; cheap to clone.
@@ -30,6 +31,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 pub struct Jobs {
     connections: Connections,
     journal: Journal,
+    kept_answers: KeptAnswers,
     settings: Arc<Settings>,
 }
 
@@ -51,16 +53,18 @@ enum Job {
     WarnOfEnds,
     ExpireAttempts,
     SweepJournal,
+    SweepAnswers,
 }
 
 impl Job {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::RenewTokens,
         Self::Probe,
         Self::ProbeAccounts,
         Self::WarnOfEnds,
         Self::ExpireAttempts,
         Self::SweepJournal,
+        Self::SweepAnswers,
     ];
 
     fn name(self) -> &'static str {
@@ -71,13 +75,14 @@ impl Job {
             Self::WarnOfEnds => "warn-of-ends",
             Self::ExpireAttempts => "expire-attempts",
             Self::SweepJournal => "sweep-journal",
+            Self::SweepAnswers => "sweep-answers",
         }
     }
 }
 
 impl Jobs {
-    pub fn new(connections: Connections, journal: Journal, settings: Settings) -> Self {
-        Self { connections, journal, settings: Arc::new(settings) }
+    pub fn new(connections: Connections, journal: Journal, kept_answers: KeptAnswers, settings: Settings) -> Self {
+        Self { connections, journal, kept_answers, settings: Arc::new(settings) }
     }
 
     /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
@@ -96,7 +101,10 @@ impl Jobs {
     }
 
     async fn repeat(self, job: Job, stop: CancellationToken) {
-        let pause = if job == Job::SweepJournal { SWEEP_EVERY.max(self.settings.tick) } else { self.settings.tick };
+        let pause = match job {
+            Job::SweepJournal | Job::SweepAnswers => SWEEP_EVERY.max(self.settings.tick),
+            _ => self.settings.tick,
+        };
         while !stop.is_cancelled() {
             if let Err(error) = self.round(job).await {
                 tracing::error!(job = job.name(), ?error, "a job failed; it is tried again");
@@ -117,6 +125,7 @@ impl Jobs {
                     self.journal.sweep(*topic, *keep).await?;
                 }
             }
+            Job::SweepAnswers => self.kept_answers.sweep().await?,
         }
         Ok(())
     }
@@ -139,7 +148,7 @@ impl Jobs {
             Job::Probe => connections.probe_due(job.name(), row).await,
             Job::ProbeAccounts => connections.probe_accounts_due(job.name(), row).await,
             Job::WarnOfEnds => connections.expire_soon(job.name(), row).await,
-            Job::ExpireAttempts | Job::SweepJournal => Ok(()),
+            Job::ExpireAttempts | Job::SweepJournal | Job::SweepAnswers => Ok(()),
         }
     }
 }

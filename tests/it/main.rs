@@ -35,6 +35,7 @@ mod roles;
 mod schema;
 mod schema_fields;
 mod secrets;
+mod sending_again;
 mod sharing;
 mod telling;
 mod tenants;

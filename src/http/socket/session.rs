@@ -222,7 +222,7 @@ impl Session {
         if self.operations.len() >= self.transport.0.limits.subscriptions_per_socket {
             return Err(Error::RateLimited { retry_after_seconds: 1 });
         }
-        self.transport.0.rates.count(viewer.principal())
+        self.transport.count(viewer)
     }
 
     fn on_event(&mut self, id: &Id, event: Event) -> Result<(), Ending> {
@@ -271,7 +271,7 @@ fn operation(transport: Transport, admission: Arc<Admission>, request: RawReques
             Ok(viewer) => viewer,
             Err(error) => return only(Event::refused(Refusal::because(error, id))),
         };
-        match transport.0.api.prepare(request, id) {
+        match transport.prepare(Some(&viewer), request, id) {
             Ok(prepared) => transport.0.api.run(&viewer, prepared),
             Err(refusal) => only(Event::refused(refusal)),
         }

@@ -1,0 +1,250 @@
+//! Answers that are kept for a day, so that a mutation that is sent again is not done again.
+//!
+//! Whoever sends a mutation with a key of their own (`Idempotency-Key`, after the IETF's draft
+//! draft-ietf-httpapi-idempotency-key-header) gets the same answer under the same key, whichever node they ask. An answer
+//! may hold what is shown only once, so it is sealed; what was asked is kept as a hash within.
+//!
+//! A claim keeps a second sending away while the first is worked on. When its holder is killed, the claim ends and the
+//! next sending is worked on as if it were the first: what the first one did before it was killed may then be found done.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::kept_answer::{ActiveModel, Column, Entity, Model};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    sea_query::{Expr, LockType, OnConflict},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{
+    access::{Principal, Viewer},
+    clock::{SharedClock, SharedEntropy},
+    db::Db,
+    error::{Error, Result},
+    ids,
+    vault::{Place, Vault},
+};
+
+/// How long an answer is kept.
+const KEPT: TimeDelta = TimeDelta::hours(24);
+/// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
+const CLAIMED: TimeDelta = TimeDelta::seconds(10);
+/// How often a claim is kept up.
+const KEEP_UP: Duration = Duration::from_secs(3);
+/// The longest key, in characters.
+const LONGEST_KEY: usize = 255;
+
+/// What names one mutation to whoever sends it: 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The key that a header's value says, with or without the quotation marks of a structured field (RFC 9651 §3.3.3).
+    pub fn parse(value: &str) -> Option<Self> {
+        let value = value.trim();
+        let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        let fits = !bare.is_empty() && bare.len() <= LONGEST_KEY && bare.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(bare.to_owned()))
+    }
+}
+
+/// Keeps answers; cheap to clone.
+#[derive(Clone)]
+pub struct KeptAnswers(Arc<Parts>);
+
+struct Parts {
+    db: Db,
+    vault: Vault,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+/// What there is under a key.
+pub(super) enum Found {
+    /// Nothing: the work is the finder's to do.
+    Ours(Claim),
+    /// The answer to the same request.
+    Kept(String),
+    /// Another request.
+    Another,
+    /// The same request, which is being worked on.
+    Running,
+}
+
+/// The right to work on a request, and to keep its answer.
+pub(super) struct Claim {
+    answers: KeptAnswers,
+    row: Uuid,
+    request: String,
+}
+
+/// What a row holds sealed.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    /// SHA-256 of what was asked, in hexadecimal digits.
+    request: String,
+    answer: Option<String>,
+}
+
+impl KeptAnswers {
+    pub fn new(db: Db, vault: Vault, clock: SharedClock, entropy: SharedEntropy) -> Self {
+        Self(Arc::new(Parts { db, vault, clock, entropy }))
+    }
+
+    /// What the viewer has under `key`; `request` is a hash of what they ask now.
+    pub(super) async fn find(&self, viewer: &Viewer, key: &IdempotencyKey, request: &str) -> Result<Found> {
+        let principal = match viewer.principal() {
+            Principal::User(user) => user,
+            Principal::Job(_) => return Err(Error::Forbidden),
+        };
+        let txn = self.0.db.begin().await?;
+        let found = Entity::find()
+            .filter(Column::Principal.eq(principal))
+            .filter(Column::IdempotencyKey.eq(&key.0))
+            .lock(LockType::Update)
+            .one(&txn)
+            .await?;
+        let found = match found {
+            Some(row) => self.judge(&txn, row, request).await?,
+            None => self.claim(&txn, viewer, principal, key, request).await?,
+        };
+        txn.commit().await?;
+        Ok(found)
+    }
+
+    async fn judge(&self, txn: &DatabaseTransaction, row: Model, request: &str) -> Result<Found> {
+        let now = self.0.db.time(self.0.clock.now()).await?;
+        let expired = row.expires_at <= now;
+        let kept = self.open(&row)?;
+        if !expired && kept.request != request {
+            return Ok(Found::Another);
+        }
+        match kept.answer.filter(|_| !expired) {
+            Some(answer) => return Ok(Found::Kept(answer)),
+            None if row.claimed_until.is_some_and(|until| until > now) => return Ok(Found::Running),
+            None => {}
+        }
+        let mut taken = row.clone();
+        taken.sealed = self.seal(row.id, request, None)?;
+        taken.claimed_until = Some(now + CLAIMED);
+        taken.expires_at = now + KEPT;
+        taken.into_active_model().reset_all().update(txn).await?;
+        Ok(Found::Ours(self.claim_of(row.id, request)))
+    }
+
+    async fn claim(
+        &self,
+        txn: &DatabaseTransaction,
+        viewer: &Viewer,
+        principal: Uuid,
+        key: &IdempotencyKey,
+        request: &str,
+    ) -> Result<Found> {
+        let now = self.0.db.time(self.0.clock.now()).await?;
+        let id = ids::new(self.0.clock.now(), &*self.0.entropy);
+        let row = Model {
+            id,
+            workspace_id: viewer.workspace(),
+            principal,
+            idempotency_key: key.0.clone(),
+            sealed: self.seal(id, request, None)?,
+            claimed_until: Some(now + CLAIMED),
+            expires_at: now + KEPT,
+        };
+        // Whoever sends the same at this moment, to this node or another, may be first.
+        let once = OnConflict::columns([Column::Principal, Column::IdempotencyKey]).do_nothing().to_owned();
+        let rows = Entity::insert(ActiveModel::from(row)).on_conflict(once).exec_without_returning(txn).await?;
+        Ok(if rows == 1 { Found::Ours(self.claim_of(id, request)) } else { Found::Running })
+    }
+
+    fn claim_of(&self, row: Uuid, request: &str) -> Claim {
+        Claim { answers: self.clone(), row, request: request.to_owned() }
+    }
+
+    /// Forgets what was kept long enough.
+    pub async fn sweep(&self) -> Result<()> {
+        let now = self.0.db.time(self.0.clock.now()).await?;
+        Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(self.0.db.writer()).await?;
+        Ok(())
+    }
+
+    fn seal(&self, row: Uuid, request: &str, answer: Option<String>) -> Result<Vec<u8>> {
+        let secret = serde_json::to_vec(&Sealed { request: request.to_owned(), answer }).map(Zeroizing::new);
+        let secret = secret.map_err(|_| Error::internal("an answer that cannot be written"))?;
+        Ok(self.0.vault.seal(place(row), &secret))
+    }
+
+    fn open(&self, row: &Model) -> Result<Sealed> {
+        let secret = self.0.vault.open(place(row.id), &row.sealed);
+        let secret = secret.map_err(|error| Error::internal(error.to_string()))?;
+        serde_json::from_slice(&secret).map_err(|_| Error::internal("a kept answer that is none"))
+    }
+}
+
+impl Claim {
+    /// Does `work` under the claim, which is kept up meanwhile.
+    pub(super) async fn under<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            never = self.keep_up() => match never {},
+        }
+    }
+
+    async fn keep_up(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(KEEP_UP).await;
+            if let Err(error) = self.prolong().await {
+                tracing::warn!(?error, "the claim on an idempotency key could not be kept up");
+            }
+        }
+    }
+
+    async fn prolong(&self) -> Result<()> {
+        let Parts { db, clock, .. } = &*self.answers.0;
+        let until = db.time(clock.now()).await? + CLAIMED;
+        Entity::update_many()
+            .col_expr(Column::ClaimedUntil, Expr::value(until))
+            .filter(Column::Id.eq(self.row))
+            .exec(db.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps the answer for whoever sends the same again; without one nothing was done, and the same may be tried again.
+    pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
+        let db = self.answers.0.db.writer();
+        let Some(answer) = answer else {
+            Entity::delete_by_id(self.row).exec(db).await?;
+            return Ok(());
+        };
+        Entity::update_many()
+            .col_expr(Column::Sealed, Expr::value(self.answers.seal(self.row, &self.request, Some(answer))?))
+            .col_expr(Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .filter(Column::Id.eq(self.row))
+            .exec(db)
+            .await?;
+        Ok(())
+    }
+}
+
+fn place(row: Uuid) -> Place {
+    Place { table: "kept_answer", column: "sealed", row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_word_of_visible_characters_quoted_or_not() {
+        let key = |value: &str| IdempotencyKey::parse(value).map(|key| key.0);
+        assert_eq!(key(r#" "8e03978e-40d5" "#), key("8e03978e-40d5"));
+        for value in ["", "\"\"", "two words", "ü", &"k".repeat(256)] {
+            assert_eq!(key(value), None, "{value}");
+        }
+        assert!(key(&"k".repeat(255)).is_some());
+    }
+}
