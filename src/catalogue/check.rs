@@ -68,15 +68,19 @@ pub(super) fn field_name(text: &str) -> Checked<String> {
     if sound { Ok(text.to_owned()) } else { Err("a name is made of a–z, 0–9 and `_`, a letter first".to_owned()) }
 }
 
-/// A top-level member of an answer that a placeholder can name.
+/// A member of an answer that a placeholder can name, by its last segment: `dc`, or where it is, `/login/dc`.
 pub(super) fn member(text: &str) -> Checked<String> {
-    let sound = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if text.starts_with('/') {
+        member_pointer(text)?;
+    }
+    let name = if text.starts_with('/') { text.rsplit('/').next().unwrap_or_default() } else { text };
+    let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if sound { Ok(text.to_owned()) } else { Err("a kept member is named in letters, digits, `_` and `-`".to_owned()) }
 }
 
 /// A member of the token answer that is no token.
 pub(super) fn token_member(text: &str) -> Checked<String> {
-    if TOKENS.contains(&text) {
+    if TOKENS.contains(&text.strip_prefix('/').unwrap_or(text)) {
         return Err(format!("`{text}` is kept anyway, and sent as `placement` says"));
     }
     member(text)

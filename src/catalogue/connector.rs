@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
+    paging::Paging,
     pointer,
     template::{Namespace, RenderError, Template, Values},
 };
@@ -114,8 +115,8 @@ pub struct OAuth2 {
     pub placement: Placement,
     /// The parameter that names the expected person on a reconnect.
     pub login_hint_param: Option<String>,
-    /// Top-level members of the token answer to keep, for `{token.NAME}`.
-    pub keep: Vec<String>,
+    /// What to keep of the token answer, for `{token.NAME}`.
+    pub keep: Vec<Kept>,
     pub refresh: Refresh,
     /// When nothing renews the grant and the provider does not say when it ends.
     pub expires_after_days: Option<u32>,
@@ -163,8 +164,16 @@ pub struct Identity {
     pub request: Request,
     pub id: Pointer,
     pub name: Option<Pointer>,
-    /// Top-level members of the answer to keep, for `{identity.NAME}`.
-    pub keep: Vec<String>,
+    /// What to keep of the answer, for `{identity.NAME}`.
+    pub keep: Vec<Kept>,
+}
+
+/// A member of an answer that later requests need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub at: Pointer,
+    /// The pointer's last segment.
+    pub name: String,
 }
 
 /// The accounts under an authorization, one of which has to be chosen.
@@ -178,6 +187,8 @@ pub struct Accounts {
     /// What an id begins with and is shown and used without (`properties/`).
     pub id_prefix: Option<String>,
     pub name: Option<Pointer>,
+    /// How the list goes on where the provider pages.
+    pub next: Option<Paging>,
 }
 
 /// Does it still work?
@@ -296,6 +307,19 @@ impl Accounts {
         let members = pointer::each(answer, &self.list).into_iter();
         members.filter_map(|account| named(account, &self.id, prefix, self.name.as_deref())).collect()
     }
+
+    /// How many members the list in one answer has, with an id or without.
+    pub fn members(&self, answer: &Value) -> usize {
+        pointer::each(answer, &self.list).len()
+    }
+}
+
+impl Kept {
+    /// `dc`, or where it is: `/login/dc`.
+    pub(super) fn of(text: &str) -> Self {
+        let at = if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
+        Self { name: at.rsplit('/').next().unwrap_or_default().to_owned(), at }
+    }
 }
 
 /// Whether a body is JSON. Placeholders inside its strings do not keep it from being that.
@@ -310,9 +334,9 @@ fn named(value: &Value, id: &str, id_prefix: Option<&str>, name: Option<&str>) -
     (!id.is_empty()).then(|| Named { name: name.unwrap_or_else(|| id.clone()), id })
 }
 
-fn kept(names: &[String], answer: &Value) -> BTreeMap<String, String> {
-    let kept = names.iter().filter_map(|name| Some((name.clone(), pointer::text(answer.get(name)?)?)));
-    kept.collect()
+fn kept(keep: &[Kept], answer: &Value) -> BTreeMap<String, String> {
+    let said = |kept: &Kept| pointer::one(answer, &kept.at).and_then(pointer::text);
+    keep.iter().filter_map(|kept| Some((kept.name.clone(), said(kept)?))).collect()
 }
 
 #[cfg(test)]
@@ -329,6 +353,7 @@ mod tests {
             id: id.to_owned(),
             id_prefix: id_prefix.map(str::to_owned),
             name: Some("/name".to_owned()),
+            next: None,
         }
     }
 
@@ -350,10 +375,12 @@ mod tests {
     #[test]
     fn an_identity_without_an_id_is_none() {
         let request = accounts("", "", None).request;
-        let identity = Identity { request, id: "/sub".to_owned(), name: None, keep: vec!["dc".to_owned()] };
+        let identity =
+            Identity { request, id: "/sub".to_owned(), name: None, keep: vec![Kept::of("dc"), Kept::of("/user/id")] };
         assert_eq!(identity.read(&json!({"error": "no"})), None);
         assert_eq!(identity.read(&json!({"sub": "1"})).map(|named| named.name).as_deref(), Some("1"));
-        assert_eq!(identity.kept(&json!({"dc": "us1", "more": 1}))["dc"], "us1");
+        let kept = identity.kept(&json!({"dc": "us1", "more": 1, "user": {"id": 7}}));
+        assert_eq!(kept, BTreeMap::from([("dc", "us1"), ("id", "7")].map(|(name, value)| (name.into(), value.into()))));
         assert!(identity.kept(&json!({"dc": {"nested": 1}})).is_empty());
     }
 

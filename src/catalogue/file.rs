@@ -11,9 +11,10 @@ use super::{
     auth::{self, METHODS, MethodName},
     check,
     connector::{
-        Accounts, Api, Auth, Connector, DataMode, Field, Identity, Method, Pattern, Placement, Probe, Request,
+        Accounts, Api, Auth, Connector, DataMode, Field, Identity, Kept, Method, Pattern, Placement, Probe, Request,
     },
     known::{Asked, Known, Stage},
+    paging,
     problem::{Problem, Report},
     section::Section,
     template::{Namespace, Template},
@@ -69,8 +70,8 @@ fn connector(root: Section<'_>) -> Option<Connector> {
     let fields = fields(&root, method);
     let known = Known {
         fields: asked(&fields),
-        token: auth_section.as_ref().map(|auth| auth.list("keep", check::token_member)).unwrap_or_default(),
-        identity: identity_section.as_ref().map(|section| section.list("keep", check::member)).unwrap_or_default(),
+        token: auth_section.as_ref().map(|auth| keep(auth, check::token_member)).unwrap_or_default(),
+        identity: identity_section.as_ref().map(|section| keep(section, check::member)).unwrap_or_default(),
         has_accounts: root.has("accounts"),
         incomplete: root.is_incomplete(),
     };
@@ -99,6 +100,19 @@ fn connector(root: Section<'_>) -> Option<Connector> {
         probe,
         api,
     })
+}
+
+/// What a table's `keep` names.
+fn keep(section: &Section<'_>, check: fn(&str) -> Result<String, String>) -> Vec<Kept> {
+    let mut keep: Vec<Kept> = Vec::new();
+    for kept in section.list("keep", check).iter().map(|text| Kept::of(text)) {
+        if keep.iter().any(|other| other.name == kept.name && other.at != kept.at) {
+            let fault = format!("two of them would be named `{}`", kept.name);
+            section.fault("keep", &section.key_span("keep"), &fault);
+        }
+        keep.push(kept);
+    }
+    keep
 }
 
 /// The fields, the credential fields of the method included, each with whether the file gives it a pattern.
@@ -187,8 +201,9 @@ fn accounts(section: Section<'_>, context: &Context) -> Option<Accounts> {
     let id = section.required("id", check::member_pointer);
     let id_prefix = section.parse("id_prefix", check::line);
     let name = section.parse("name", check::member_pointer);
+    let next = section.section("next").and_then(|next| paging::read(next, request.as_ref()));
     section.close();
-    Some(Accounts { request: request?, list: list?, id: id?, id_prefix, name })
+    Some(Accounts { request: request?, list: list?, id: id?, id_prefix, name, next })
 }
 
 fn api(section: Section<'_>, context: &Context) -> Option<Api> {

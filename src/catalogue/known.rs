@@ -1,7 +1,7 @@
 //! What placeholders may name: what a file declares, and how far the way to the provider has come where they stand.
 
 use super::{
-    connector::is_json,
+    connector::{Kept, is_json},
     place::{Place, is_header_character},
     template::{Namespace, Placeholder, Template},
 };
@@ -46,8 +46,8 @@ pub(super) struct Asked {
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) fields: Vec<Asked>,
-    pub(super) token: Vec<String>,
-    pub(super) identity: Vec<String>,
+    pub(super) token: Vec<Kept>,
+    pub(super) identity: Vec<Kept>,
     pub(super) has_accounts: bool,
     /// Part of the file could not be read, and what is not found may be declared there.
     pub(super) incomplete: bool,
@@ -140,11 +140,11 @@ fn all(checks: impl Iterator<Item = Checked<()>>) -> Checked<()> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-fn declared(placeholder: &Placeholder, kept: &[String], place: &str) -> Checked<()> {
-    if kept.contains(&placeholder.name) {
+fn declared(placeholder: &Placeholder, keep: &[Kept], place: &str) -> Checked<()> {
+    if keep.iter().any(|kept| kept.name == placeholder.name) {
         return Ok(());
     }
-    let hint = hint(&placeholder.name, kept.iter().map(String::as_str));
+    let hint = hint(&placeholder.name, keep.iter().map(|kept| kept.name.as_str()));
     Err(format!("{placeholder} is not among what {place} names{hint}"))
 }
 

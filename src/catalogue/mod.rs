@@ -11,6 +11,7 @@ mod fields;
 mod file;
 mod known;
 mod listing;
+mod paging;
 mod pattern;
 mod place;
 pub mod pointer;
@@ -35,6 +36,7 @@ pub use self::{
     },
     fields::{FieldFault, FieldProblem},
     listing::Criteria,
+    paging::{Numbered, Paging, Progress, Slot, Turn},
     place::Place,
     problem::Problem,
     template::{Namespace, Placeholder, RenderError, Template, TemplateError, Values},

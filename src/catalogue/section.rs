@@ -107,6 +107,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reports that none of the keys is there, where one has to be.
+    pub(super) fn require_one(&self, keys: &[&str]) {
+        if !keys.iter().any(|key| self.has(key)) {
+            let all: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            self.report.missing(&self.span, format!("{}one of {} is missing", self.lead(), all.join(", ")));
+        }
+    }
+
     pub(super) fn flag(&self, key: &'static str) -> Option<Spanned<bool>> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();

@@ -1,5 +1,5 @@
-//! What is asked of a provider's API with a credential: whose account it is, which accounts there are, whether it still
-//! works.
+//! What is asked of a provider's API with a credential: whose account it is, and whether it still works. Which accounts
+//! there are is asked in `accounts.rs`, by the same requests.
 //!
 //! Which requests these are is in the connector's file; what their answers mean is in `classify.rs`.
 
@@ -39,14 +39,6 @@ impl Provider {
         Ok(Some(account))
     }
 
-    /// The accounts under an authorization, in the provider's order; none where the connector has no `[accounts]`. One
-    /// request: a provider that pages is read as far as its first page.
-    pub async fn accounts(&self, connector: &Connector, credential: &Credential) -> Result<Vec<Account>, Failure> {
-        let Some(accounts) = &connector.accounts else { return Ok(Vec::new()) };
-        let answer = self.ask(connector, credential, &accounts.request, None).await?;
-        Ok(accounts.read(&answer).into_iter().filter_map(account).collect())
-    }
-
     /// Whether the credential still works: for that account where the connector can ask about one, else at all.
     ///
     /// # Errors
@@ -71,8 +63,20 @@ impl Provider {
         request: &Request,
         account: Option<&str>,
     ) -> Result<Value, Failure> {
+        let call = call(request, &self.values_of(connector, credential).account(account))?;
+        self.ask_by(call, connector, credential, request, account).await
+    }
+
+    /// Asks by `call`, which is the request as its file has it, or turned to another page of the answer.
+    pub(super) async fn ask_by(
+        &self,
+        mut call: Call,
+        connector: &Connector,
+        credential: &Credential,
+        request: &Request,
+        account: Option<&str>,
+    ) -> Result<Value, Failure> {
         let values = self.values_of(connector, credential).account(account);
-        let mut call = call(request, &values)?;
         sign(&mut call, connector, credential)?;
         add_api_headers(&mut call, connector, &values)?;
         add_headers(&mut call.headers, &request.headers, &values)?;
@@ -82,7 +86,7 @@ impl Provider {
 }
 
 /// The request itself, without anything that says who asks.
-fn call(request: &Request, values: &Values<'_>) -> Result<Call, Failure> {
+pub(super) fn call(request: &Request, values: &Values<'_>) -> Result<Call, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut body = Vec::new();
@@ -180,7 +184,7 @@ fn nothing_to_show() -> Failure {
 }
 
 /// An account that can be kept: providers' ids are short, their names are cut.
-fn account(named: Named) -> Option<Account> {
+pub(super) fn account(named: Named) -> Option<Account> {
     let name = named.name.chars().take(Account::LONGEST).collect();
     (named.id.chars().count() <= Account::LONGEST).then_some(Account { id: named.id, name })
 }

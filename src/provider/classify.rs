@@ -74,7 +74,7 @@ enum Means {
     Busy,
 }
 
-/// The token endpoint's `error`, in an answer of any status but the excused ones.
+/// The token endpoint's `error` (or what takes its place), in an answer of any status but the excused ones.
 const TOKEN_ERRORS: &[(&str, Means)] = &[
     // RFC 6749 §5.2
     ("invalid_grant", Means::InvalidGrant),
@@ -90,6 +90,11 @@ const TOKEN_ERRORS: &[(&str, Means)] = &[
     ("code_already_used", Means::InvalidGrant),
     ("invalid_client_id", Means::OurClient),
     ("bad_client_secret", Means::OurClient),
+    // HubSpot, as `status`
+    ("BAD_REFRESH_TOKEN", Means::InvalidGrant),
+    ("BAD_AUTH_CODE", Means::InvalidGrant),
+    ("BAD_CLIENT_ID", Means::OurClient),
+    ("BAD_CLIENT_SECRET", Means::OurClient),
 ];
 
 /// Meta's `error.code` where a token is asked for: its long-lived token takes the refresh token's place.
@@ -131,6 +136,24 @@ const META_API_ERRORS: &[(RangeInclusive<i64>, Means)] = &[
     (200..=299, Means::Forbidden),    // a permission is missing
 ];
 
+/// Names that some APIs give their errors beside a status which says less; see [`own_names`].
+const NAMED_API_ERRORS: &[(&str, Means)] = &[
+    // Google Ads: the token is this server's
+    ("DEVELOPER_TOKEN_INVALID", Means::OurClient),
+    ("DEVELOPER_TOKEN_NOT_APPROVED", Means::OurClient),
+    ("DEVELOPER_TOKEN_PROHIBITED", Means::OurClient),
+    // Salesforce, with status 403
+    ("REQUEST_LIMIT_EXCEEDED", Means::Busy),
+];
+
+/// Microsoft Advertising's `Errors[0].Code`, mostly with status 400.
+const MICROSOFT_ADS_ERRORS: &[(RangeInclusive<i64>, Means)] = &[
+    (106..=106, Means::Forbidden),    // the user may not do this with that account
+    (109..=109, Means::Unauthorized), // token expired
+    (117..=117, Means::Busy),         // calls a minute
+    (207..=207, Means::Busy),         // calls at once
+];
+
 /// What in a 403 of Google's speaks of a quota: `error.errors[].reason` or `.domain`, `error.status`, `error.details[].reason`.
 const GOOGLE_QUOTA: &[&str] = &[
     "usageLimits",
@@ -154,7 +177,7 @@ pub(super) fn token_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value,
     let body = document(answer)?;
     let means = match meta_code(&body) {
         Some(code) => in_ranges(META_TOKEN_ERRORS, code),
-        None => error_name(&body).and_then(|name| by_name(TOKEN_ERRORS, name)),
+        None => error_name(&body).or(body["status"].as_str()).and_then(|name| by_name(TOKEN_ERRORS, name)),
     };
     if let Some(means) = means {
         return Err(failure(means, answer, now));
@@ -170,11 +193,7 @@ pub(super) fn api_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, F
         return Ok(Value::Null);
     }
     let body = parsed(answer);
-    let said = body.as_ref().and_then(|body| match meta_code(body) {
-        Some(code) => in_ranges(META_API_ERRORS, code),
-        None if answer.status.is_success() => error_name(body).and_then(|name| by_name(API_ERRORS, name)),
-        None => None,
-    });
+    let said = body.as_ref().and_then(|body| said(answer.status, body));
     match (said, answer.status) {
         // Whoever was asked did not see the credential.
         (refused, status) if answer.anonymous && (refused.is_some() || !status.is_success()) => Err(unlisted(answer)),
@@ -191,6 +210,20 @@ pub(super) fn api_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, F
         },
         (None, _) => Err(unlisted(answer)),
     }
+}
+
+/// What an API's body says, where it says it in a way that is known.
+fn said(status: StatusCode, body: &Value) -> Option<Means> {
+    if let Some(code) = meta_code(body) {
+        return in_ranges(META_API_ERRORS, code);
+    }
+    if let Some(code) = body["Errors"][0]["Code"].as_i64() {
+        return in_ranges(MICROSOFT_ADS_ERRORS, code);
+    }
+    if status.is_success() {
+        return error_name(body).and_then(|name| by_name(API_ERRORS, name));
+    }
+    own_names(body).find_map(|name| by_name(NAMED_API_ERRORS, name))
 }
 
 /// The revocation endpoint's answer (RFC 7009 §2.2). `Ok`: the token is revoked, or was not valid any more.
@@ -262,6 +295,21 @@ fn error_name(body: &Value) -> Option<&str> {
     body["error"].as_str().filter(|name| !name.is_empty()).or_else(in_graphql)
 }
 
+/// The names of the errors in a body: Google Ads' `error.details[].errors[].errorCode.KIND`, Salesforce's
+/// `[].errorCode`.
+fn own_names(body: &Value) -> impl Iterator<Item = &str> {
+    let google_ads = members(&body["error"]["details"])
+        .flat_map(|detail| members(&detail["errors"]))
+        .filter_map(|error| error["errorCode"].as_object())
+        .flat_map(|code| code.values());
+    let salesforce = members(body).map(|error| &error["errorCode"]);
+    google_ads.chain(salesforce).filter_map(Value::as_str)
+}
+
+fn members(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
 /// Meta's number: `{"error": {"type": "OAuthException", "code": 190, "fbtrace_id": …}}`.
 fn meta_code(body: &Value) -> Option<i64> {
     let error = &body["error"];
@@ -288,12 +336,11 @@ fn speaks_of_quota(answer: &Answer, body: Option<&Value>) -> bool {
 
 fn google_quota(body: &Value) -> bool {
     let error = &body["error"];
-    let members = |list: &'static str, name: &'static str| {
-        error[list].as_array().into_iter().flatten().filter_map(move |member| member[name].as_str())
-    };
-    members("errors", "reason")
-        .chain(members("errors", "domain"))
-        .chain(members("details", "reason"))
+    let named =
+        |list: &'static str, name: &'static str| members(&error[list]).filter_map(move |member| member[name].as_str());
+    named("errors", "reason")
+        .chain(named("errors", "domain"))
+        .chain(named("details", "reason"))
         .chain(error["status"].as_str())
         .any(|reason| GOOGLE_QUOTA.contains(&reason))
 }

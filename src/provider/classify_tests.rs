@@ -51,6 +51,10 @@ fn the_token_endpoint() {
         (200, r#"{"error": "bad_refresh_token"}"#, "invalid grant"),
         (200, r#"{"error": "bad_verification_code"}"#, "invalid grant"),
         (200, r#"{"error": "incorrect_client_credentials"}"#, "our client"),
+        // HubSpot
+        (400, r#"{"status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh token"}"#, "invalid grant"),
+        (400, r#"{"status": "BAD_CLIENT_SECRET", "error": "invalid_client"}"#, "our client"),
+        (400, r#"{"status": "error", "message": "m"}"#, "transient"),
         // Slack
         (200, r#"{"ok": false, "error": "invalid_refresh_token"}"#, "invalid grant"),
         (200, r#"{"ok": false, "error": "invalid_code"}"#, "invalid grant"),
@@ -100,6 +104,10 @@ fn the_token_endpoint() {
 fn the_api() {
     let meta = |code: i64| json!({"error": {"message": "m", "code": code, "fbtrace_id": "x"}}).to_string();
     let google = |reason: &str| json!({"error": {"code": 403, "errors": [{"reason": reason}]}}).to_string();
+    let google_ads = |kind: &str, name: &str| {
+        let failure = json!({"@type": "…GoogleAdsFailure", "errors": [{"errorCode": {kind: name}, "message": "m"}]});
+        json!({"error": {"code": 400, "details": [failure]}}).to_string()
+    };
     for (status, headers, body, means) in [
         (200, &[][..], r#"{"id": 1}"#, "works"),
         (200, &[], "[]", "works"),
@@ -162,6 +170,26 @@ fn the_api() {
         (200, &[], r#"{"errors": [{"message": "broken"}]}"#, "transient"),
         (200, &[], r#"{"errors": [{"message": "half"}], "data": {"me": 1}}"#, "works"),
         (200, &[], r#"{"errors": [], "data": null}"#, "works"),
+        // Google Ads' developer token, which is this server's
+        (401, &[], &google_ads("authenticationError", "DEVELOPER_TOKEN_INVALID"), "our client"),
+        (403, &[], &google_ads("authorizationError", "DEVELOPER_TOKEN_NOT_APPROVED"), "our client"),
+        (403, &[], &google_ads("authorizationError", "USER_PERMISSION_DENIED"), "forbidden"),
+        (401, &[], &google_ads("authenticationError", "OAUTH_TOKEN_REVOKED"), "unauthorized"),
+        // Salesforce
+        (403, &[], r#"[{"message": "m", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]"#, "transient"),
+        (403, &[], r#"[{"message": "m", "errorCode": "API_DISABLED_FOR_ORG"}]"#, "forbidden"),
+        (401, &[], r#"[{"message": "m", "errorCode": "INVALID_SESSION_ID"}]"#, "unauthorized"),
+        // Microsoft Advertising
+        (
+            400,
+            &[],
+            r#"{"TrackingId": "t", "Errors": [{"Code": 106, "ErrorCode": "UserIsNotAuthorized"}]}"#,
+            "forbidden",
+        ),
+        (400, &[], r#"{"Errors": [{"Code": 117, "ErrorCode": "CallRateExceeded"}]}"#, "transient"),
+        (401, &[], r#"{"Errors": [{"Code": 109, "ErrorCode": "AuthenticationTokenExpired"}]}"#, "unauthorized"),
+        (401, &[], r#"{"Errors": [{"Code": 105, "ErrorCode": "InvalidCredentials"}]}"#, "unauthorized"),
+        (400, &[], r#"{"Errors": [{"Code": 100, "ErrorCode": "NullRequest"}]}"#, "transient"),
         // 200 with an error body, of nobody in particular
         (200, &[], r#"{"error": "something"}"#, "transient"),
         (200, &[], r#"{"error": {"message": "something"}}"#, "transient"),

@@ -6,13 +6,15 @@
 //!
 //! - `outbound.rs`: the only HTTP client, with `addresses.rs` and `allowed.rs`: who may be called
 //! - `oauth.rs`: sending a person out, redeeming codes, renewing, revoking; `token.rs`: lenient reading of token answers
-//! - `api.rs`: requests with a credential: whose account it is, which accounts there are, whether it still works
+//! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
+//!   there are, page by page
 //! - `classify.rs`: what an answer means; `patience.rs`: how long to wait
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients
 //!
 //! Connectors with a database driver (`driver = "postgres"`) can be described, and not be asked yet:
 //! [`Provider::is_configured`] is false for them.
 
+mod accounts;
 mod addresses;
 mod allowed;
 mod api;

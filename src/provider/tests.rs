@@ -1,5 +1,6 @@
 //! The facade against a provider on the loopback: what is sent, and what becomes of the answers.
 
+mod accounts;
 mod api;
 mod oauth;
 

@@ -13,6 +13,7 @@ mod command_line;
 mod connecting;
 mod connecting_again;
 mod connecting_with_keys;
+mod connectors;
 mod crash;
 mod cursors;
 mod demo;

@@ -283,6 +283,42 @@ fn pointers_are_pointers() {
 }
 
 #[test]
+fn what_is_kept_has_one_name_each() {
+    accepted("keep = [\"dc\"]", "keep = [\"dc\", \"/login/login_id\"]");
+    blamed("keep = [\"dc\"]", "keep = [\"dc\", \"/login/dc\"]", "keep = [\"dc", "two of them would be named `dc`");
+    blamed("keep = [\"dc\"]", "keep = [\"dc\", \"/login/a b\"]", "\"/login", "named in letters");
+    blamed("keep = [\"dc\"]", "keep = [\"dc\", \"/login/*/id\"]", "\"/login", "a list only");
+    blamed("[\"instance_url\"]", "[\"instance_url\", \"/refresh_token\"]", "\"/refresh_token", "kept anyway");
+}
+
+#[test]
+fn a_list_goes_on_in_one_way_and_from_what_the_first_request_says() {
+    let next = |keys: &str| format!("id = \"\"\n[accounts.next]\n{keys}\n");
+    let blamed = |keys: &str, at: &str, words: &str| blamed("id = \"\"\n", &next(keys), at, words);
+    for good in [
+        "address = \"/next\"",
+        "token = \"/next\"\nquery = \"pageToken\"",
+        "token = \"/next\"\nbody = \"/pageToken\"",
+        "number = \"pages\"\nquery = \"page\"\nsize = 100",
+    ] {
+        let text = GOOD.replace("acme.example/accounts\"", "acme.example/accounts?page=1\"");
+        let text = text.replacen("id = \"\"\n", &next(good), 1);
+        assert!(parse("acme.toml", &text).unwrap().accounts.unwrap().next.is_some(), "{good}");
+    }
+    blamed("", "[accounts.next]", "one of `address`, `token`, `number` is missing");
+    blamed("address = \"/next\"\ntoken = \"/next\"", "token =", "in one way only");
+    blamed("adress = \"/next\"\ntoken = \"/t\"\nquery = \"t\"", "adress", "did you mean `address`?");
+    blamed("address = \"next\"", "address", "JSON Pointer");
+    blamed("address = \"/next\"\nquery = \"t\"", "query =", "means nothing beside `address`");
+    blamed("token = \"/next\"\nquery = \"t\"\nsize = 9", "size", "means nothing beside `token`");
+    blamed("token = \"/next\"", "token", "asks for `query` or `body`");
+    blamed("token = \"/next\"\nquery = \"t\"\nbody = \"/t\"", "body = \"/t", "one place only");
+    blamed("token = \"/next\"\nbody = \"/paging/token\"", "body = \"/p", "no such place");
+    blamed("number = \"page\"\nquery = \"page\"\nsize = 9", "number", "did you mean `pages`?");
+    blamed("number = \"pages\"\nquery = \"page\"\nsize = 9", "query =", "first page's number");
+}
+
+#[test]
 fn iss_can_only_be_demanded_where_it_can_be_checked() {
     blamed("[auth]\n", "[auth]\niss_required = true\n", "iss_required", "asks for `issuer`");
     let checked = accepted("[auth]\n", "[auth]\niss_required = true\nissuer = \"https://{field.shop}.acme.example\"\n");
