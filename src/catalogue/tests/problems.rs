@@ -311,7 +311,7 @@ fn a_list_goes_on_in_one_way_and_from_what_the_first_request_says() {
     blamed("address = \"next\"", "address", "JSON Pointer");
     blamed("address = \"/next\"\nquery = \"t\"", "query =", "means nothing beside `address`");
     blamed("token = \"/next\"\nquery = \"t\"\nsize = 9", "size", "means nothing beside `token`");
-    blamed("token = \"/next\"", "token", "asks for `query` or `body`");
+    blamed("token = \"/next\"", "token =", "asks for `query` or `body`");
     blamed("token = \"/next\"\nquery = \"t\"\nbody = \"/t\"", "body = \"/t", "one place only");
     blamed("token = \"/next\"\nbody = \"/paging/token\"", "body = \"/p", "no such place");
     blamed("number = \"page\"\nquery = \"page\"\nsize = 9", "number", "did you mean `pages`?");

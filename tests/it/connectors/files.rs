@@ -4,7 +4,7 @@ use std::process::Command;
 
 use patchbay::catalogue::{self, Connector};
 
-use super::built_in;
+use super::{built_in, script::Script};
 
 fn connectors() -> Vec<(String, Connector)> {
     let parsed = |(slug, text): (String, String)| {
@@ -55,6 +55,8 @@ fn each_names_the_documentation_that_it_is_made_from() {
     for (text, connector) in connectors() {
         assert!(comments(&text).matches("https://").count() >= 2, "{}", connector.slug);
         assert!(connector.docs_url.is_some(), "{}", connector.slug);
+        let pages = Script::of(&connector.slug).documentation;
+        assert!(!pages.is_empty() && pages.iter().all(|page| page.starts_with("https://")), "{}", connector.slug);
     }
 }
 

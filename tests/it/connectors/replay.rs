@@ -20,12 +20,13 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::future::BoxFuture;
 use patchbay::provider::Resolve;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::harness::Setup;
 
-use super::script::{Exchange, Script};
+use super::script::{Answer, Exchange, Script};
 
 /// This server's OAuth client at every provider.
 const CLIENT: (&str, &str) = ("the-client", "the-client-secret");
@@ -57,7 +58,7 @@ struct Act {
     /// Which of them came.
     came: Vec<bool>,
     /// What is answered as well, and need not be asked.
-    else_: Vec<Exchange>,
+    others: Vec<Exchange>,
     /// What was asked and should not have been.
     surprises: Vec<String>,
     /// The hash of the verifier that a code has to come with, and where the person was sent back to.
@@ -106,7 +107,7 @@ impl Replay {
         let mut act = self.act.lock().unwrap();
         act.came = vec![false; exchanges.len()];
         act.exchanges = exchanges.to_vec();
-        act.else_ = others.to_vec();
+        act.others = others.to_vec();
     }
 
     /// Nothing else was asked than what the script says, and all that it says was.
@@ -164,7 +165,7 @@ impl Act {
                 self.came[at] = true;
                 self.exchanges[at].clone()
             }
-            None => match self.else_.iter().find(|exchange| is(exchange)) {
+            None => match self.others.iter().find(|exchange| is(exchange)) {
                 Some(exchange) => exchange.clone(),
                 None => {
                     self.surprises.push(format!("{method} {url} {body}"));
@@ -180,7 +181,7 @@ impl Act {
         }
         self.judges_the_code(body);
         let status = StatusCode::from_u16(exchange.answer.status).unwrap();
-        let text = led(&exchange.answer.text(), hosts, port);
+        let text = Answer { body: led_in(exchange.answer.body, hosts, port), ..exchange.answer }.text();
         (status, [("content-type", "application/json")], text).into_response()
     }
 
@@ -206,13 +207,23 @@ impl Act {
     }
 }
 
-/// A text whose addresses on these hosts lead to the port.
-fn led(text: &str, hosts: &BTreeSet<String>, port: u16) -> String {
-    let mut text = text.to_owned();
-    for host in hosts {
-        text = text.replace(&format!("https://{host}"), &format!("http://{host}:{port}"));
+/// The address, leading to the port if it is one of these hosts.
+fn led(address: &str, hosts: &BTreeSet<String>, port: u16) -> String {
+    let of_a_host = |host: &String| address.strip_prefix("https://").and_then(|rest| rest.strip_prefix(host.as_str()));
+    let is_whole = |rest: &&str| rest.is_empty() || rest.starts_with(['/', '?']);
+    let found = hosts.iter().find_map(|host| Some((host, of_a_host(host).filter(is_whole)?)));
+    found.map_or_else(|| address.to_owned(), |(host, rest)| format!("http://{host}:{port}{rest}"))
+}
+
+/// An answer in which every text that is such an address leads to the port.
+fn led_in(answer: Value, hosts: &BTreeSet<String>, port: u16) -> Value {
+    let inside = |value| led_in(value, hosts, port);
+    match answer {
+        Value::String(text) => led(&text, hosts, port).into(),
+        Value::Array(members) => members.into_iter().map(inside).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, inside(value))).collect(),
+        other => other,
     }
-    text
 }
 
 /// A connector file whose addresses lead to the port, whatever their hosts.

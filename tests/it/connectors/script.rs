@@ -78,7 +78,7 @@ pub struct Answer {
 pub struct Expect {
     /// Whose authorization it is.
     pub account: Account,
-    /// The accounts to choose from.
+    /// The accounts to choose from, by id.
     #[serde(default)]
     pub accounts: Vec<Account>,
     /// The id of the one that is chosen.
@@ -90,7 +90,7 @@ pub struct Expect {
     pub lives_a_day_later: Option<i64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
     pub id: String,
