@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "a column is documented where its name does not say it")]
 
+pub mod api_key;
 pub mod attempt;
 pub mod authorization;
 pub mod client;

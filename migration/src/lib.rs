@@ -5,6 +5,7 @@ pub use sea_orm_migration::prelude::*;
 
 mod dialect;
 mod m20261123_000001_main_job;
+mod m20261127_000002_api_keys;
 mod m20261127_000004_kept_answers;
 
 /// All migrations, oldest first.
@@ -14,6 +15,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_main_job::Migration), Box::new(m20261127_000004_kept_answers::Migration)]
+        vec![
+            Box::new(m20261123_000001_main_job::Migration),
+            Box::new(m20261127_000002_api_keys::Migration),
+            Box::new(m20261127_000004_kept_answers::Migration),
+        ]
     }
 }

@@ -3,13 +3,15 @@
 //! Every domain function takes `&Viewer` first. What a viewer may *see* of a table is a condition that the table's own
 //! room makes from [`Viewer::sight`].
 
+mod api_key;
 mod authenticator;
 mod permissions;
 mod token;
 mod viewer;
 
+pub use api_key::{NewSecret, viewer_of_key};
 pub use authenticator::Authenticator;
 pub use entity::Role;
-pub use permissions::{Action, Reach};
+pub use permissions::{Action, Reach, acting};
 pub use token::{JwtSecret, TokenError};
 pub use viewer::{Actor, Principal, Sight, Viewer};

@@ -74,3 +74,22 @@ impl Action {
         }
     }
 }
+
+/// The role in which an API key of the role `key` acts while whoever made it has the role `maker`: its own, and never
+/// beyond what that person may do now. None: it is refused.
+pub fn acting(key: Role, maker: Role) -> Option<Role> {
+    use Role::{Admin, Client, Member, Staff};
+    match (key, maker) {
+        (Admin, Admin) => Some(Admin),
+        (Admin, Staff) | (Staff, Admin | Staff) => Some(Staff),
+        // What the maker made, or was shared with them.
+        (Admin | Staff, Member) => Some(Member),
+        (Client, Admin | Staff) => Some(Client),
+        // A MEMBER does not see all that a client's login sees.
+        (Client, Member) => None,
+        // Keys are for those who look after connections.
+        (_, Client) => None,
+        // There are no such keys: what a person made is theirs, not a program's.
+        (Member, Admin | Staff | Member) => None,
+    }
+}

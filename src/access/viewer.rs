@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use entity::{Role, user, workspace};
+use entity::{Role, api_key, user, workspace};
 use uuid::Uuid;
 
-use super::{Action, Reach};
+use super::{Action, Reach, acting};
 use crate::{
     cursor::CursorKey,
     error::{Error, Result},
@@ -23,6 +23,7 @@ struct Inner {
     principal: Principal,
     role: Role,
     client: Option<Uuid>,
+    read_only: bool,
     expires_at: Option<DateTime<Utc>>,
     seen: i64,
 }
@@ -31,6 +32,11 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Principal {
     User(Uuid),
+    /// An API key, for the person who made it.
+    ApiKey {
+        key: Uuid,
+        maker: Uuid,
+    },
     /// The server itself, by the job's name.
     Job(&'static str),
 }
@@ -68,9 +74,31 @@ impl Viewer {
             principal: Principal::User(user.id),
             role: user.role,
             client: user.client_id,
+            read_only: false,
             expires_at,
             seen,
         }))
+    }
+
+    /// The API key `key` of `workspace`, which acts for `maker`; none when they no longer have what it needs. Looked up
+    /// when the journal stood at `seen` or later.
+    pub(super) fn key(
+        key: &api_key::Model,
+        maker: &user::Model,
+        workspace: &workspace::Model,
+        seen: i64,
+    ) -> Option<Self> {
+        let role = acting(key.role, maker.role)?;
+        Some(Self(Arc::new(Inner {
+            workspace: workspace.id,
+            cursor_key: CursorKey::new(workspace.cursor_key.clone()),
+            principal: Principal::ApiKey { key: key.id, maker: maker.id },
+            role,
+            client: key.client_id,
+            read_only: key.read_only,
+            expires_at: key.expires_at,
+            seen,
+        })))
     }
 
     /// The server itself, at work in `workspace` as `job`.
@@ -81,6 +109,7 @@ impl Viewer {
             principal: Principal::Job(job),
             role: Role::Admin,
             client: None,
+            read_only: false,
             expires_at: None,
             seen: i64::MAX,
         }))
@@ -103,7 +132,21 @@ impl Viewer {
     pub fn user(&self) -> Option<Uuid> {
         match self.0.principal {
             Principal::User(user) => Some(user),
+            Principal::ApiKey { maker, .. } => Some(maker),
             Principal::Job(_) => None,
+        }
+    }
+
+    /// The id of whoever asks, be it a person or a key; none for a job.
+    pub fn id(&self) -> Option<Uuid> {
+        self.api_key().or(self.user())
+    }
+
+    /// The API key; none for a person.
+    pub fn api_key(&self) -> Option<Uuid> {
+        match self.0.principal {
+            Principal::ApiKey { key, .. } => Some(key),
+            Principal::User(_) | Principal::Job(_) => None,
         }
     }
 
@@ -112,8 +155,14 @@ impl Viewer {
         self.user().ok_or(Error::Forbidden)
     }
 
+    /// What they may do; for a key, what it may do now.
     pub fn role(&self) -> Role {
         self.0.role
+    }
+
+    /// Whether it may query and subscribe, and mutate nothing.
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
     }
 
     /// The client of a CLIENT.
@@ -135,21 +184,30 @@ impl Viewer {
     pub fn actor(&self) -> Actor {
         match self.0.principal {
             Principal::User(user) => Actor { user: Some(user), ..Actor::default() },
+            Principal::ApiKey { key, maker } => Actor { user: Some(maker), api_key: Some(key), job: None },
             Principal::Job(job) => Actor { job: Some(job), ..Actor::default() },
         }
     }
 
     /// How far this viewer may do `action`; FORBIDDEN where not at all.
     pub fn may(&self, action: Action) -> Result<Reach> {
-        match action.reach(self.0.role) {
+        match self.reach(action) {
             Reach::Nothing => Err(Error::Forbidden),
             reach => Ok(reach),
         }
     }
 
+    fn reach(&self, action: Action) -> Reach {
+        match (self.0.principal, action) {
+            // The tray is the person's: a program does not read it for them.
+            (Principal::ApiKey { .. }, Action::BeNotified) => Reach::Nothing,
+            _ => action.reach(self.0.role),
+        }
+    }
+
     /// What this viewer may see.
     pub fn sight(&self) -> Sight {
-        match Action::See.reach(self.0.role) {
+        match self.reach(Action::See) {
             Reach::Everything => Sight::Everything,
             Reach::MadeOrShared | Reach::Made => self.user().map_or(Sight::Nothing, Sight::MadeOrShared),
             Reach::OwnClient => self.0.client.map_or(Sight::Nothing, Sight::Client),
@@ -160,7 +218,7 @@ impl Viewer {
     /// Whether this viewer may do `action` to a connection with this owner, client and shares.
     pub fn may_on(&self, action: Action, owner: Option<Uuid>, client: Option<Uuid>, shares: &[Uuid]) -> bool {
         let made = owner.is_some() && owner == self.user();
-        match action.reach(self.0.role) {
+        match self.reach(action) {
             Reach::Everything => true,
             Reach::MadeOrShared => made || self.user().is_some_and(|user| shares.contains(&user)),
             Reach::Made => made,

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use entity::{AttemptKind, AttemptStatus, Topic, attempt};
 use futures_util::{Stream, stream};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
     sea_query::Expr,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -114,12 +114,14 @@ impl Connections {
         Ok(row)
     }
 
-    /// The attempt, if it is the viewer's.
+    /// The attempt, if it is the viewer's. A person sees what their keys started, a key only what it started itself.
     pub async fn attempt(&self, viewer: &Viewer, id: Uuid) -> Result<Option<attempt::Model>> {
         let Some(user) = viewer.user() else { return Ok(None) };
+        let own = viewer.api_key().map(|key| attempt::Column::ApiKeyId.eq(key));
         let row = attempt::Entity::find_by_id(id)
             .filter(attempt::Column::WorkspaceId.eq(viewer.workspace()))
             .filter(attempt::Column::StartedBy.eq(user))
+            .filter(Condition::all().add_option(own))
             .one(self.db.reader())
             .await?;
         Ok(row.map(|row| self.as_of_now(row)))

@@ -15,7 +15,7 @@ use super::{
     plan::{Carried, Plan},
 };
 use crate::{
-    access::Viewer,
+    access::{Viewer, viewer_of_key},
     catalogue::Connector,
     error::{Error, Result, UserError, UserErrorCode},
     ids::{self, Kind},
@@ -177,8 +177,11 @@ impl Connections {
         Ok(Returned { status: row.status, message, return_url })
     }
 
-    /// Whoever started the attempt, as they are today.
+    /// Whoever started the attempt, as they are today: the person, or the key.
     async fn starter(&self, row: &attempt::Model) -> Result<Option<Viewer>> {
+        if let Some(key) = row.api_key_id {
+            return viewer_of_key(&self.db, key, self.clock.now()).await;
+        }
         let found = entity::user::Entity::find_by_id(row.started_by)
             .find_also_related(entity::workspace::Entity)
             .one(self.db.reader())

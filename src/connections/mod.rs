@@ -7,7 +7,7 @@
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `findings.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
-//! | `connect.rs`, `plug.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `update.rs`, `ownership.rs` | what people ask for |
+//! | `connect.rs`, `plug.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
@@ -23,6 +23,7 @@ mod concerned;
 mod connect;
 mod counts;
 mod credentials;
+mod departed_clients;
 mod disconnections;
 mod due;
 mod filter;

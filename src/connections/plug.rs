@@ -17,6 +17,7 @@ use crate::{
     ids::{Kind, NodeId},
     journal::Touched,
     pages::fold,
+    people,
     provider::Account,
 };
 
@@ -49,6 +50,9 @@ impl Change<'_> {
         viewer: &Viewer,
         key_of_fields: Option<String>,
     ) -> Result<connection::Model> {
+        if let Some(client) = new.client {
+            people::client_stays(&self.txn, self.workspace, client).await?;
+        }
         let id = self.new_id();
         let account = new.account.as_ref();
         let identity = held.authorization.account_id.clone();

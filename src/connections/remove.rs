@@ -100,7 +100,7 @@ impl Connections {
 
 impl Change<'_> {
     /// Removes one connection of a held authorization; what its authorization had comes back when it was the last.
-    async fn unplug(&mut self, held: &mut Held, id: Uuid) -> Result<Option<Retired>> {
+    pub(super) async fn unplug(&mut self, held: &mut Held, id: Uuid) -> Result<Option<Retired>> {
         let Some(place) = held.members.iter().position(|member| member.row.id == id) else { return Ok(None) };
         let before = held.fact(&held.members[place]);
         let member = held.members.remove(place);

@@ -22,7 +22,7 @@ use crate::{
     journal::Touched,
     pages::fold,
     patch::Patch,
-    people::names,
+    people::{self, names},
     provider::Account,
 };
 
@@ -52,15 +52,15 @@ impl Connections {
                 return Err(external_id_taken(Some(other.id)));
             }
         }
-        if let Patch::Set(client) = input.client {
-            self.require_client(viewer.workspace(), Some(client)).await?;
-        }
         let account = match input.account.or_keep("accountId")? {
             Some(wanted) if row.account_id.as_ref() != Some(&wanted) => Some(self.other_account(&row, &wanted).await?),
             Some(_) | None => None,
         };
         let mut change = Change::begin(self, viewer).await?;
         let (mut held, place) = hold_member(&change, &row).await?;
+        if let Patch::Set(client) = input.client {
+            people::client_stays(&change.txn, change.workspace, client).await?;
+        }
         let (before, was) = (held.fact(&held.members[place]), held.members[place].row.clone());
         let member = &mut held.members[place].row;
         if let Some(name) = name {

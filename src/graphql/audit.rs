@@ -5,6 +5,7 @@ use entity::journal_entry;
 
 use super::{
     ApiError,
+    api_keys::ApiKey,
     execution::viewer,
     loaders::loaders,
     node::{self, Node},
@@ -52,6 +53,12 @@ impl AuditEntry {
         Ok(loaders(ctx)?.users.load_one(id).await?.map(User::from))
     }
 
+    /// The key with which they did it; null when they did it themselves.
+    async fn api_key(&self, ctx: &Context<'_>) -> Result<Option<ApiKey>, ApiError> {
+        let Some(id) = self.0.actor_key else { return Ok(None) };
+        Ok(loaders(ctx)?.api_keys.load_one(id).await?.map(ApiKey::from))
+    }
+
     /// What it was done to.
     async fn subject(&self, ctx: &Context<'_>) -> Result<Option<Node>, ApiError> {
         match Kind::from_prefix(&self.0.subject_kind) {
@@ -71,8 +78,10 @@ impl AuditEntry {
 pub struct AuditFilter {
     /// E.g. connection.removed.
     action: Option<String>,
-    /// Done by this user.
+    /// Done by this user, or by a key for them.
     user_id: Option<ID>,
+    /// Done by this key.
+    api_key_id: Option<ID>,
     /// Done to this thing, of whatever kind.
     subject_id: Option<ID>,
     /// Done after this instant.
@@ -88,7 +97,7 @@ impl From<AuditFilter> for journal::AuditFilter {
         Self {
             action: filter.action,
             user: filter.user_id.map(|id| given(Kind::User, &id)),
-            api_key: None,
+            api_key: filter.api_key_id.map(|id| given(Kind::ApiKey, &id)),
             subject: filter.subject_id.map(|id| id.parse().unwrap_or(nothing)),
             after: filter.after.map(|at| at.0),
             before: filter.before.map(|at| at.0),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     ApiError,
+    api_keys::ApiKey,
     authorizations::Authorization,
     beside,
     connection_inputs::{ConnectionFilter, decoded},
@@ -117,6 +118,12 @@ impl ConnectionsChange {
     async fn by(&self, ctx: &Context<'_>) -> Result<Option<User>, ApiError> {
         let Some(id) = self.0.by else { return Ok(None) };
         Ok(loaders(ctx)?.users.load_one(id).await?.map(User::from))
+    }
+
+    /// The key with which they did it; null when they did it themselves, and to a CLIENT.
+    async fn by_api_key(&self, ctx: &Context<'_>) -> Result<Option<ApiKey>, ApiError> {
+        let Some(id) = self.0.by_api_key else { return Ok(None) };
+        Ok(loaders(ctx)?.api_keys.load_one(id).await?.map(ApiKey::from))
     }
 }
 

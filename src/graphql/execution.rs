@@ -106,6 +106,9 @@ impl Api {
                 .into();
         }
         let (id, kind, asked) = (prepared.id, prepared.kind, prepared.asked());
+        if kind == OperationType::Mutation && viewer.is_some_and(Viewer::is_read_only) {
+            return forbidden(id);
+        }
         let running = self.0.engine.execute(prepared.into_request(viewer));
         let answer = if kind == OperationType::Mutation {
             // On its own, so that a client that leaves does not stop a change half-way.
@@ -221,6 +224,11 @@ fn unparsable(error: &ParseError) -> Refusal {
         _ => "The document has a syntax error here.",
     };
     Refusal::invalid(message, error.positions().collect())
+}
+
+/// Nothing of it may be asked.
+fn forbidden(id: RequestId) -> Response {
+    Response::executed(async_graphql::Value::Null, vec![errors::reveal(Error::Forbidden, id)])
 }
 
 /// The panic's own text went to the panic hook.

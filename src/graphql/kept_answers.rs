@@ -98,6 +98,7 @@ impl KeptAnswers {
     pub(super) async fn find(&self, viewer: &Viewer, key: &IdempotencyKey, request: &str) -> Result<Found> {
         let principal = match viewer.principal() {
             Principal::User(user) => user,
+            Principal::ApiKey { key, .. } => key,
             Principal::Job(_) => return Err(Error::Forbidden),
         };
         let txn = self.0.db.begin().await?;

@@ -15,7 +15,7 @@ use async_graphql::{
     Context,
     dataloader::{DataLoader, Loader},
 };
-use entity::{authorization, client, connection, disconnection};
+use entity::{api_key, authorization, client, connection, disconnection};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -38,6 +38,8 @@ pub struct Loaders(OnceLock<Ready>);
 /// Loaders that know for whom they load. What the viewer may not see is not found.
 pub struct Ready {
     pub users: DataLoader<By<Uuid, User>>,
+    /// Revoked ones too.
+    pub api_keys: DataLoader<By<Uuid, api_key::Model>>,
     /// Removed ones too.
     pub clients: DataLoader<By<Uuid, client::Model>>,
     pub authorizations: DataLoader<By<Uuid, authorization::Model>>,
@@ -67,6 +69,7 @@ impl Ready {
         let of = (services, viewer);
         Self {
             users: by(of, |with, viewer, ids| async move { with.people.users_by_ids(&viewer, &ids).await }),
+            api_keys: by(of, |with, viewer, ids| async move { with.people.api_keys_by_ids(&viewer, &ids).await }),
             clients: by(of, |with, viewer, ids| async move { with.people.clients_by_ids(&viewer, &ids).await }),
             authorizations: by(of, |with, viewer, ids| async move {
                 with.connections.authorizations_by_ids(&viewer, &ids).await

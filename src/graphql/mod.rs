@@ -10,12 +10,13 @@
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
-//! | `people.rs`, `people_changes.rs`, `catalogue.rs` | people and connectors |
+//! | `people.rs`, `people_changes.rs`, `api_keys.rs`, `catalogue.rs` | people, their programs, and connectors |
 //! | `connections.rs`, `connection_inputs.rs`, `authorizations.rs`, `disconnections.rs` | what is plugged in |
 //! | `connect.rs`, `attempts.rs`, `upkeep.rs` | plugging in and out |
 //! | `changes.rs`, `notifications.rs`, `audit.rs` | what happened, and who hears of it |
 //! | `schema.rs` | the roots, and the schema as text |
 
+pub mod api_keys;
 pub mod attempts;
 pub mod audit;
 pub mod authorizations;

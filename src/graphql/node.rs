@@ -5,6 +5,7 @@ use futures_util::future::try_join_all;
 
 use super::{
     ApiError,
+    api_keys::ApiKey,
     attempts::AuthorizationAttempt,
     audit::AuditEntry,
     authorizations::Authorization,
@@ -33,6 +34,7 @@ pub enum Node {
     Viewer(Viewer),
     Workspace(Workspace),
     User(User),
+    ApiKey(ApiKey),
     Connector(Connector),
     Client(Client),
     Authorization(Authorization),
@@ -47,11 +49,12 @@ pub enum Node {
 pub(super) async fn find(ctx: &Context<'_>, node: NodeId) -> Result<Option<Node>, ApiError> {
     let (services, viewer, id) = (services(ctx)?, viewer(ctx)?, node.id);
     Ok(match node.kind {
-        Kind::Viewer => (viewer.user() == Some(id)).then(|| Node::Viewer(viewer.clone().into())),
+        Kind::Viewer => (viewer.id() == Some(id)).then(|| Node::Viewer(viewer.clone().into())),
         Kind::Workspace if viewer.workspace() == id => {
             Some(Node::Workspace(services.people.workspace(viewer).await?.into()))
         }
         Kind::User => services.people.user(viewer, id).await?.map(|row| Node::User(row.into())),
+        Kind::ApiKey => services.people.api_key(viewer, id).await?.map(|row| Node::ApiKey(row.into())),
         Kind::Connector => connector(services, id).map(Node::Connector),
         Kind::Client => {
             let found = loaders(ctx)?.clients.load_one(id).await?;
@@ -71,7 +74,7 @@ pub(super) async fn find(ctx: &Context<'_>, node: NodeId) -> Result<Option<Node>
             services.notifications.by_ids(viewer, &[id]).await?.pop().map(|row| Node::Notification(row.into()))
         }
         Kind::AuditEntry => services.journal.audit_entry(viewer, id).await?.map(|row| Node::AuditEntry(row.into())),
-        Kind::Workspace | Kind::ApiKey | Kind::Dataset | Kind::Metric => None,
+        Kind::Workspace | Kind::Dataset | Kind::Metric => None,
     })
 }
 

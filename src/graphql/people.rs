@@ -7,6 +7,7 @@ use entity::{client, workspace};
 
 use super::{
     ApiError,
+    api_keys::ApiKey,
     connection_inputs::{ConnectionFilter, ConnectionOrder, within_client},
     connections::{Connection, listed},
     counts::{ConnectionCounts, int},
@@ -50,9 +51,9 @@ impl From<access::Viewer> for Viewer {
 /// Who is asking, and what they may do.
 #[Object]
 impl Viewer {
-    /// The viewer's own id, which is not the user's.
+    /// The viewer's own id, which is neither the user's nor the key's.
     pub async fn id(&self) -> Result<ID, ApiError> {
-        Ok(shown(Kind::Viewer, self.0.require_user()?))
+        Ok(shown(Kind::Viewer, self.0.id().ok_or(Error::Forbidden)?))
     }
 
     /// For an API key: the person who made it, for whom it acts.
@@ -60,7 +61,13 @@ impl Viewer {
         Ok(services(ctx)?.people.me(&self.0).await?.into())
     }
 
-    /// What they may do. For an API key: the key's role.
+    /// The key that asks; null for a person.
+    async fn api_key(&self, ctx: &Context<'_>) -> Result<Option<ApiKey>, ApiError> {
+        let Some(key) = self.0.api_key() else { return Ok(None) };
+        Ok(services(ctx)?.people.api_key(&self.0, key).await?.map(ApiKey::from))
+    }
+
+    /// What they may do. For an API key: what it may do now, which is never beyond the person who made it.
     async fn role(&self) -> Role {
         self.0.role().into()
     }

@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 use super::{
     ApiError,
     execution::viewer,
-    people::{Client, Role, User},
-    scalars::given,
+    people::{Client, Role, User, Workspace},
+    scalars::{given, shown},
     services,
     user_error::{UserError, settle},
 };
@@ -46,6 +46,25 @@ pub struct UpdateClientInput {
 pub struct UpdateClientPayload {
     /// The client as it is now.
     client: Option<Client>,
+    /// What can be mended; empty when it was done.
+    errors: Vec<UserError>,
+}
+
+/// A client to remove.
+#[derive(InputObject)]
+pub struct RemoveClientInput {
+    /// The client to remove.
+    client_id: ID,
+    /// Whether its connections are removed with it. Without: CONFLICT while it has any.
+    #[graphql(default_with = "Some(false)")]
+    remove_connections: Option<bool>,
+}
+
+/// What came of removing a client.
+#[derive(SimpleObject)]
+pub struct RemoveClientPayload {
+    /// The id of the client that was.
+    removed_client_id: Option<ID>,
     /// What can be mended; empty when it was done.
     errors: Vec<UserError>,
 }
@@ -96,6 +115,30 @@ pub struct UpdateUserPayload {
     errors: Vec<UserError>,
 }
 
+/// Changes of the viewer's workspace. What is absent stays as it is.
+#[derive(InputObject)]
+pub struct UpdateWorkspaceInput {
+    /// What it is called from now on.
+    name: MaybeUndefined<String>,
+    /// IANA name, e.g. America/Phoenix.
+    time_zone: MaybeUndefined<String>,
+    /// Hour and minute of the daily reminder run, HH:MM in timeZone.
+    reminder_time: MaybeUndefined<String>,
+    /// How long a connection stays disconnected before its owner is e-mailed: 1 to 720 hours.
+    reminder_after_hours: MaybeUndefined<i32>,
+    /// Where buttons in e-mails lead, with {connectionId} in it: by https, or http on localhost. Null: the console.
+    connection_url: MaybeUndefined<String>,
+}
+
+/// What came of changing the workspace.
+#[derive(SimpleObject)]
+pub struct UpdateWorkspacePayload {
+    /// The workspace as it is now.
+    workspace: Option<Workspace>,
+    /// What can be mended; empty when it was done.
+    errors: Vec<UserError>,
+}
+
 impl From<CreateClientInput> for people::CreateClient {
     fn from(input: CreateClientInput) -> Self {
         Self { name: input.name, external_id: input.external_id }
@@ -135,6 +178,18 @@ impl From<UpdateUserInput> for people::UpdateUser {
     }
 }
 
+impl From<UpdateWorkspaceInput> for people::UpdateWorkspace {
+    fn from(input: UpdateWorkspaceInput) -> Self {
+        Self {
+            name: input.name.into(),
+            time_zone: input.time_zone.into(),
+            reminder_time: input.reminder_time.into(),
+            reminder_after_hours: input.reminder_after_hours.into(),
+            connection_url: input.connection_url.into(),
+        }
+    }
+}
+
 /// The mutations about people.
 #[derive(Default)]
 pub struct PeopleMutation;
@@ -163,6 +218,20 @@ impl PeopleMutation {
         Ok(UpdateClientPayload { client: client.map(Client::from), errors })
     }
 
+    /// Removes a client: its logins may no longer come in, and its keys are refused. CONFLICT while it has connections,
+    /// unless they are to be removed with it. For ADMIN and STAFF.
+    async fn remove_client(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The client to remove.")] input: RemoveClientInput,
+    ) -> Result<RemoveClientPayload, ApiError> {
+        let client = given(Kind::Client, &input.client_id);
+        let with_connections = input.remove_connections.unwrap_or(false);
+        let done = services(ctx)?.connections.remove_client(viewer(ctx)?, client, with_connections).await;
+        let (done, errors) = settle(done)?;
+        Ok(RemoveClientPayload { removed_client_id: done.map(|()| shown(Kind::Client, client)), errors })
+    }
+
     /// Adds a person to the workspace. For ADMIN.
     async fn create_user(
         &self,
@@ -183,5 +252,15 @@ impl PeopleMutation {
         let done = services(ctx)?.people.update_user(viewer(ctx)?, input.into()).await;
         let (user, errors) = settle(done)?;
         Ok(UpdateUserPayload { user: user.map(User::from), errors })
+    }
+    /// Changes the settings of the viewer's workspace. For ADMIN.
+    async fn update_workspace(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdateWorkspaceInput,
+    ) -> Result<UpdateWorkspacePayload, ApiError> {
+        let done = services(ctx)?.people.update_workspace(viewer(ctx)?, input.into()).await;
+        let (workspace, errors) = settle(done)?;
+        Ok(UpdateWorkspacePayload { workspace: workspace.map(Workspace::from), errors })
     }
 }

@@ -3,6 +3,7 @@
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
 
 use super::{
+    api_keys::{ApiKeysMutation, ApiKeysQuery},
     attempts::{AttemptsQuery, AttemptsSubscription},
     audit::AuditQuery,
     authorizations::AuthorizationsQuery,
@@ -25,6 +26,7 @@ use super::{
 pub struct Query(
     NodeQuery,
     PeopleQuery,
+    ApiKeysQuery,
     CatalogueQuery,
     ConnectionsQuery,
     AuthorizationsQuery,
@@ -37,7 +39,7 @@ pub struct Query(
 
 /// What can be changed. Each takes one `input`; what can be mended is in the payload's `errors`.
 #[derive(MergedObject, Default)]
-pub struct Mutation(ConnectMutation, UpkeepMutation, NotificationsMutation, PeopleMutation);
+pub struct Mutation(ConnectMutation, UpkeepMutation, NotificationsMutation, PeopleMutation, ApiKeysMutation);
 
 /// What can be followed. Every event carries the `cursor` of its place in the workspace's journal; `after` replays
 /// what came since, in order, then goes on live. CURSOR_EXPIRED: read the list again.

@@ -107,11 +107,12 @@ impl Transport {
         Ok(prepared)
     }
 
-    /// Returns once every socket and event stream is closed and every mutation has ended. Call it after `stop` was cancelled.
+    /// Returns once every socket and event stream is closed and every mutation and write has ended. Call it after `stop` was cancelled.
     pub async fn drained(&self) {
         self.0.streams.close();
         self.0.streams.wait().await;
         self.0.api.drained().await;
+        self.0.authenticator.drained().await;
     }
 }
 

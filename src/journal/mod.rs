@@ -26,7 +26,7 @@ pub use audit::{ATTEMPT_STARTED, AuditFilter};
 pub use entry::{Entry, NewEntry};
 pub use facts::{Fact, Facts, Told, Touched};
 pub use feed::Following;
-pub use viewing::{DEACTIVATED, ROLE_CHANGED, Viewing};
+pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};
 
 use crate::{
     access::Viewer,
@@ -84,11 +84,15 @@ impl Journal {
             .await?;
         let last = head.first().map(|head| head.seq).ok_or_else(|| Error::internal("a workspace without a journal"))?;
         let now = self.clock.now();
-        let rows = entries.into_iter().enumerate().map(|(place, entry)| {
-            let seq = last - count + 1 + i64::try_from(place).unwrap_or_default();
-            entry.into_row(workspace, seq, ids::new(now, &*self.entropy), now)
-        });
-        journal_entry::Entity::insert_many(rows).exec_without_returning(txn).await?;
+        let mut rows = (last - count + 1..)
+            .zip(entries)
+            .map(|(seq, entry)| entry.into_row(workspace, seq, ids::new(now, &*self.entropy), now))
+            .peekable();
+        // In parts, since a statement takes only so many values.
+        while rows.peek().is_some() {
+            let part: Vec<_> = rows.by_ref().take(BATCH as usize).collect();
+            journal_entry::Entity::insert_many(part).exec_without_returning(txn).await?;
+        }
         Ok(last)
     }
 

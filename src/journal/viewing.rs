@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use entity::{Topic, journal_entry};
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use uuid::Uuid;
 
 use super::{Entry, Following, Journal};
 use crate::{
@@ -17,9 +18,12 @@ use crate::{
 pub const ROLE_CHANGED: &str = "user.role_changed";
 /// A person may no longer come in.
 pub const DEACTIVATED: &str = "user.deactivated";
+/// An API key is refused from now on.
+pub const KEY_REVOKED: &str = "api_key.revoked";
 
 /// A viewer's way through the journal. It ends with `Unauthenticated` when they may no longer come in, and with
-/// `CursorExpired` when their own role or client changed: what they read before no longer fits.
+/// `CursorExpired` when their own role or client changed: what they read before no longer fits. For an API key this goes
+/// for the key and for the person who made it.
 pub struct Viewing {
     following: Following,
     viewer: Viewer,
@@ -43,16 +47,20 @@ impl Journal {
 
     /// Whether something happened to the viewer between when they were looked up and the number `until`.
     async fn judge_meanwhile(&self, viewer: &Viewer, until: i64) -> Result<()> {
-        let (Some(user), true) = (viewer.user(), viewer.seen() < until) else { return Ok(()) };
-        let changed = journal_entry::Entity::find()
+        if viewer.seen() >= until {
+            return Ok(());
+        }
+        let who = [viewer.user(), viewer.api_key()].into_iter().flatten();
+        let changes = journal_entry::Entity::find()
             .filter(journal_entry::Column::WorkspaceId.eq(viewer.workspace()))
             .filter(journal_entry::Column::Seq.gt(viewer.seen()))
             .filter(journal_entry::Column::Seq.lte(until))
-            .filter(journal_entry::Column::SubjectId.eq(user))
-            .filter(journal_entry::Column::Action.is_in([ROLE_CHANGED, DEACTIVATED]))
-            .count(self.db.reader())
+            .filter(journal_entry::Column::SubjectId.is_in(who))
+            .filter(journal_entry::Column::Action.is_in([ROLE_CHANGED, DEACTIVATED, KEY_REVOKED]))
+            .order_by_asc(journal_entry::Column::Seq)
+            .all(self.db.reader())
             .await?;
-        if changed > 0 { Err(Error::CursorExpired) } else { Ok(()) }
+        changes.into_iter().try_for_each(|entry| judge(viewer, &entry.try_into()?))
     }
 }
 
@@ -80,13 +88,14 @@ impl Viewing {
 /// Whether `entry` leaves the viewer who they were: `Unauthenticated` when it says that they may no longer come in,
 /// `CursorExpired` when their role or client changed, and when they were away meanwhile.
 fn judge(viewer: &Viewer, entry: &Entry) -> Result<()> {
-    let about_viewer = entry.topic == Topic::Audit
-        && entry.subject.kind == Kind::User
-        && viewer.user().is_some_and(|user| entry.subject.id == user);
+    let about = |kind, id: Option<Uuid>| {
+        entry.topic == Topic::Audit && entry.subject.kind == kind && id == Some(entry.subject.id)
+    };
     match &*entry.action {
         // What the viewer was looked up after does not bar them any more.
-        DEACTIVATED if about_viewer && entry.seq > viewer.seen() => Err(Error::Unauthenticated),
-        DEACTIVATED | ROLE_CHANGED if about_viewer => Err(Error::CursorExpired),
+        DEACTIVATED if about(Kind::User, viewer.user()) && entry.seq > viewer.seen() => Err(Error::Unauthenticated),
+        DEACTIVATED | ROLE_CHANGED if about(Kind::User, viewer.user()) => Err(Error::CursorExpired),
+        KEY_REVOKED if about(Kind::ApiKey, viewer.api_key()) => Err(Error::Unauthenticated),
         _ => Ok(()),
     }
 }

@@ -212,6 +212,6 @@ async fn external_id_is_free(db: &impl ConnectionTrait, client: &client::Model) 
 }
 
 /// What the audit log tells of a client.
-fn described(client: &client::Model) -> Value {
+pub(super) fn described(client: &client::Model) -> Value {
     json!({ "name": client.name, "externalId": client.external_id })
 }

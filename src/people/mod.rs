@@ -1,22 +1,28 @@
-//! The people: workspaces, their users, and the clients whose data sources are connected.
+//! The people: workspaces, their users and API keys, and the clients whose data sources are connected.
 //!
-//! This room owns those three tables: who may read and change them, what a name or an address may be, and that a
+//! This room owns those four tables: who may read and change them, what a name or an address may be, and that a
 //! workspace never loses its last administrator. Every change leaves an audit entry in the journal, which is also how
 //! open sockets hear that a viewer's role has changed. Who is asking is for [`crate::access`] to say; which connections
 //! belong to a client, and how many, is for the room of connections.
 
+mod api_keys;
 mod clients;
+mod departed_clients;
 pub mod names;
+mod settings;
 mod user_changes;
 mod users;
 mod workspaces;
 
-use entity::{Topic, workspace};
-use sea_orm::{DatabaseTransaction, EntityTrait, QuerySelect, sea_query::LockType};
+use entity::{Topic, client};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, QueryFilter};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use api_keys::CreateApiKey;
 pub use clients::{ClientOrder, ClientOrderField, CreateClient, UpdateClient, clients_of};
+pub use departed_clients::{client_stays, hold_people, remove_client};
+pub use settings::UpdateWorkspace;
 pub use user_changes::{CreateUser, UpdateUser};
 pub use users::{User, users_of};
 pub use workspaces::{CreateWorkspace, Founded};
@@ -25,12 +31,12 @@ use crate::{
     access::Actor,
     clock::{SharedClock, SharedEntropy},
     db::Db,
-    error::Result,
+    error::{Error, Result},
     ids::{self, Kind, NodeId},
     journal::{Facts, Journal, NewEntry},
 };
 
-/// Reads and changes workspaces, users and clients; cheap to clone.
+/// Reads and changes workspaces, users, API keys and clients; cheap to clone.
 #[derive(Clone)]
 pub struct People {
     db: Db,
@@ -48,8 +54,7 @@ impl People {
     /// ends, be it that an address is free or that another administrator is left.
     async fn begin(&self, workspace: Uuid) -> Result<DatabaseTransaction> {
         let txn = self.db.begin().await?;
-        // SQLite has one writer anyway. NO KEY UPDATE lets rows that refer to the workspace be written meanwhile.
-        workspace::Entity::find_by_id(workspace).lock(LockType::NoKeyUpdate).one(&txn).await?;
+        hold_people(&txn, workspace).await?;
         Ok(txn)
     }
 
@@ -61,4 +66,11 @@ impl People {
 /// What a change of the people leaves in the journal.
 fn audit(action: &'static str, actor: Actor, kind: Kind, id: Uuid, details: Value) -> NewEntry {
     NewEntry { topic: Topic::Audit, action, actor, subject: NodeId { kind, id }, facts: Facts::None, details }
+}
+
+/// Refuses a client that is not there, at the input `clientId`.
+async fn client_is_there(db: &impl ConnectionTrait, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
+    let Some(client) = client else { return Ok(()) };
+    let found = clients_of(workspace).filter(client::Column::Id.eq(client)).one(db).await?;
+    found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    People, User, audit, clients_of,
+    People, User, audit, client_is_there,
     names::{self, both},
     users::{self, standing, users_of},
 };
@@ -48,7 +48,7 @@ impl People {
         let row = self.new_user(workspace, name, email, new.role, new.client);
 
         let txn = self.begin(workspace).await?;
-        both(address_is_free(&txn, &row).await, client_is_there(&txn, &row).await)?;
+        both(address_is_free(&txn, &row).await, client_is_there(&txn, workspace, row.client_id).await)?;
         row.clone().into_active_model().insert(&txn).await?;
         self.journal.commit(txn, workspace, vec![users::created(viewer.actor(), &row)]).await?;
         Ok(User::seen_by(viewer, row))
@@ -88,8 +88,9 @@ impl People {
         if entries.is_empty() {
             return Ok(User::seen_by(viewer, before));
         }
-        if after.client_id != before.client_id {
-            client_is_there(&txn, &after).await?;
+        // Who belonged to a client that was removed cannot come back as they were.
+        if after.client_id != before.client_id || (after.active && !before.active) {
+            client_is_there(&txn, viewer.workspace(), after.client_id).await?;
         }
         an_admin_stays(&txn, &before, &after).await?;
         after.clone().into_active_model().reset_all().update(&txn).await?;
@@ -153,12 +154,6 @@ async fn address_is_free(db: &impl ConnectionTrait, user: &user::Model) -> Resul
     }
 }
 
-async fn client_is_there(db: &impl ConnectionTrait, user: &user::Model) -> Result<()> {
-    let Some(client) = user.client_id else { return Ok(()) };
-    let found = clients_of(user.workspace_id).filter(entity::client::Column::Id.eq(client)).one(db).await?;
-    found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))
-}
-
 /// Refuses to take the last active ADMIN out of the workspace.
 async fn an_admin_stays(db: &impl ConnectionTrait, before: &user::Model, after: &user::Model) -> Result<()> {
     let runs = |user: &user::Model| user.active && user.role == Role::Admin;
@@ -181,7 +176,7 @@ async fn an_admin_stays(db: &impl ConnectionTrait, before: &user::Model, after: 
 
 /// What the journal is told of a change: nothing when nothing changed. That someone may no longer come in goes first:
 /// whoever follows the journal as them stops there.
-fn told(actor: Actor, before: &user::Model, after: &user::Model) -> Vec<NewEntry> {
+pub(super) fn told(actor: Actor, before: &user::Model, after: &user::Model) -> Vec<NewEntry> {
     let mut entries = Vec::new();
     let mut tell = |action, details| entries.push(audit(action, actor, Kind::User, after.id, details));
     if before.active != after.active {

@@ -1,0 +1,79 @@
+//! Removing a client, with its connections where that is wanted.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use entity::connection;
+use futures_util::{StreamExt, stream};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Select};
+use uuid::Uuid;
+
+use super::{Connections, held::hold, lifecycle::Change, remove::Retired, settle::meanwhile};
+use crate::{
+    access::{Action, Viewer},
+    catalogue::Connector,
+    error::{Conflict, Result, UserError, UserErrorCode},
+    people,
+};
+
+/// How many grants are given back at once.
+const AT_ONCE: usize = 8;
+
+/// An authorization that nobody uses any more.
+struct Unused {
+    connector: Option<Arc<Connector>>,
+    authorization: Uuid,
+    retired: Option<Retired>,
+}
+
+impl Connections {
+    /// Removes a client; its logins and keys may no longer come in. CONFLICT with one of its connections, unless they
+    /// are to go with it (`with_connections`), each as [`Connections::remove`] does it.
+    pub async fn remove_client(&self, viewer: &Viewer, client: Uuid, with_connections: bool) -> Result<()> {
+        viewer.may(Action::ManageClients)?;
+        let known = connections_of(viewer, client).all(self.db.reader()).await?;
+        let behind: BTreeSet<Uuid> = known.iter().map(|row| row.authorization_id).collect();
+        let mut change = Change::begin(self, viewer).await?;
+        people::hold_people(&change.txn, viewer.workspace()).await?;
+        let mut all_held = Vec::with_capacity(behind.len());
+        if with_connections {
+            // In the order of their ids, as `hold` does it.
+            for id in behind {
+                all_held.extend(hold(&change.txn, &[id]).await?);
+            }
+        }
+        let left = people::remove_client(&change.txn, viewer, client, change.now).await?;
+        change.note(left);
+        // From here on it gets no more.
+        let rows = connections_of(viewer, client).all(&change.txn).await?;
+        if let Some(first) = rows.first().filter(|_| !with_connections) {
+            let message = "This client has connections: remove them first, or with it.";
+            let conflict = UserError::new(UserErrorCode::Conflict, message).at(["clientId"]);
+            return Err(conflict.against(Conflict::Connection(first.id)).into());
+        }
+        let mut unused = Vec::new();
+        for row in rows {
+            let held = all_held.iter_mut().find(|held| held.id() == row.authorization_id).ok_or_else(meanwhile)?;
+            let retired = change.unplug(held, row.id).await?;
+            let connector = self.connector_of(&row.connector);
+            unused.push(Unused { connector, authorization: row.authorization_id, retired });
+        }
+        change.commit().await?;
+        stream::iter(unused).for_each_concurrent(AT_ONCE, |unused| self.give_back_unused(unused)).await;
+        Ok(())
+    }
+
+    async fn give_back_unused(&self, unused: Unused) {
+        if let Some(connector) = unused.connector {
+            self.revoke_retired(&connector, unused.authorization, unused.retired).await;
+        }
+    }
+}
+
+/// The client's connections, by id.
+fn connections_of(viewer: &Viewer, client: Uuid) -> Select<connection::Entity> {
+    connection::Entity::find()
+        .filter(connection::Column::WorkspaceId.eq(viewer.workspace()))
+        .filter(connection::Column::ClientId.eq(client))
+        .filter(connection::Column::RemovedAt.is_null())
+        .order_by_asc(connection::Column::Id)
+}
