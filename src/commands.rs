@@ -69,7 +69,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum WorkspaceCommand {
-    /// Make a workspace and its first ADMIN; prints workspaceId, userId and a token as one line of JSON
+    /// Make a workspace and its first ADMIN; prints workspaceId, userId and token (null without PATCHBAY_JWT_SECRET) as
+    /// one line of JSON
     Create {
         #[arg(long)]
         name: String,

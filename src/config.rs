@@ -6,6 +6,7 @@
 //! value. Settings whose meaning belongs to another room (keys, hosts) are handed on as they are: that room judges
 //! them, and whoever builds it reports through [`Problem::new`], so that all complaints read alike.
 
+mod identity_provider;
 mod keep;
 mod layers;
 mod limits;
@@ -22,6 +23,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 pub use self::{
+    identity_provider::IdentityProvider,
     keep::JournalKeep,
     layers::variable,
     limits::Limits,
@@ -42,8 +44,10 @@ pub struct Config {
     pub database_url: SecretString,
     /// `name:base64,…`, for the vault.
     pub encryption_keys: SecretString,
-    /// Signs and verifies our own tokens.
-    pub jwt_secret: SecretString,
+    /// Signs and verifies our own tokens; there are none without it.
+    pub jwt_secret: Option<SecretString>,
+    /// Whose tokens are believed beside ours. Without a secret it is there.
+    pub identity_provider: Option<IdentityProvider>,
     /// A folder with more connector files; it exists.
     pub connectors_dir: Option<PathBuf>,
     /// Origins of front ends as browsers send them (RFC 6454 §6.2): `https://app.example`.
@@ -116,8 +120,11 @@ impl Config {
         let public_url = reader.read("public_url", parse::public_url);
         let database_url = reader.read("database_url", parse::database_url);
         let encryption_keys = reader.require("encryption_keys", NO_ENCRYPTION_KEYS);
-        let instead = if reader.is_set("jwt_jwks_url") { ONLY_JWKS } else { NO_JWT_SECRET };
-        let jwt_secret = reader.require("jwt_secret", instead);
+        let jwt_secret = reader.secret("jwt_secret");
+        let identity_provider = identity_provider::read(reader);
+        if jwt_secret.is_none() && !identity_provider::is_meant(reader) {
+            reader.missing("jwt_secret", NO_JWT_SECRET);
+        }
         let connectors_dir = reader.read("connectors_dir", parse::folder);
         let allowed_origins = reader.read("allowed_origins", parse::origins).unwrap_or_default();
         let allowed_hosts = reader.read("allowed_hosts", parse::list).unwrap_or_default();
@@ -133,7 +140,8 @@ impl Config {
             public_url,
             database_url: database_url?,
             encryption_keys: encryption_keys?,
-            jwt_secret: jwt_secret?,
+            jwt_secret,
+            identity_provider,
             connectors_dir,
             allowed_origins,
             allowed_hosts,
@@ -212,6 +220,5 @@ pub fn environment() -> Result<Vec<(String, String)>, Problems> {
 
 const NO_ENCRYPTION_KEYS: &str = "not set, and nothing is stored unsealed; make a key with \
      `echo \"main:$(openssl rand -base64 32)\"` and keep a copy: without it no stored secret opens";
-const ONLY_JWKS: &str = "not set, and PATCHBAY_JWT_JWKS_URL is not supported by this version yet; \
-     make one with `openssl rand -base64 48`";
-const NO_JWT_SECRET: &str = "not set; make one with `openssl rand -base64 48`";
+const NO_JWT_SECRET: &str = "not set; make one with `openssl rand -base64 48`, \
+     or let an identity provider say who people are (PATCHBAY_JWT_JWKS_URL)";

@@ -17,6 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// Nobody is signed in, or no longer.
     Unauthenticated,
+    /// Someone of several workspaces, who has to name one.
+    WorkspaceUnnamed,
     /// The role can never do this, or not to this visible thing.
     Forbidden,
     /// A query's argument is not valid.

@@ -8,6 +8,7 @@
 pub mod api_key;
 pub mod attempt;
 pub mod authorization;
+pub mod binding;
 pub mod client;
 pub mod connection;
 pub mod connection_share;

@@ -6,6 +6,7 @@ pub use sea_orm_migration::prelude::*;
 mod dialect;
 mod m20261123_000001_main_job;
 mod m20261127_000002_api_keys;
+mod m20261127_000003_bindings;
 mod m20261127_000004_kept_answers;
 
 /// All migrations, oldest first.
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_main_job::Migration),
             Box::new(m20261127_000002_api_keys::Migration),
+            Box::new(m20261127_000003_bindings::Migration),
             Box::new(m20261127_000004_kept_answers::Migration),
         ]
     }

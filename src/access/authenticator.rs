@@ -1,12 +1,20 @@
 //! Turns a bearer into a viewer. Role and activity come from the database each time.
+//!
+//! A bearer is a token of ours, which names a user, one of an identity provider's, whose subject is bound to one user
+//! in each of their workspaces, or an API key.
 
-use entity::{journal_head, user, workspace};
-use sea_orm::EntityTrait;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use entity::{binding, journal_head, user, workspace};
+use futures_util::future::BoxFuture;
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, RelationTrait, Select};
 use uuid::Uuid;
 
 use super::{
-    JwtSecret, Viewer,
+    IdentityProvider, JwtSecret, Subject, Viewer,
     api_key::{self, Keys},
+    identity_provider::Vouched,
 };
 use crate::{
     clock::SharedClock,
@@ -14,43 +22,98 @@ use crate::{
     error::{Error, Result},
 };
 
+/// Binds subjects of identity providers to users; for the room that writes of them.
+pub trait Bind: Send + Sync + 'static {
+    /// Binds `subject` to the active user with the address `verified_email`, in `workspace` or wherever there is one,
+    /// unless the subject, or that user, is bound there already.
+    fn bind<'a>(
+        &'a self,
+        subject: &'a Subject,
+        verified_email: &'a str,
+        workspace: Option<Uuid>,
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
 /// Verifies bearers; cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
     db: Db,
-    secret: JwtSecret,
+    secret: Option<JwtSecret>,
+    identity_provider: Option<(IdentityProvider, Arc<dyn Bind>)>,
     clock: SharedClock,
     keys: Keys,
 }
 
+/// A user with what is known of them in one statement: the journal's number is as old as the role that it vouches for.
+type Found = (user::Model, Option<workspace::Model>, Option<journal_head::Model>);
+
 impl Authenticator {
-    pub fn new(db: Db, secret: JwtSecret, clock: SharedClock) -> Self {
+    /// Believes tokens signed with `secret`, and those of the identity provider, as far as there are such; and API keys.
+    pub fn new(
+        db: Db,
+        secret: Option<JwtSecret>,
+        identity_provider: Option<(IdentityProvider, Arc<dyn Bind>)>,
+        clock: SharedClock,
+    ) -> Self {
         let keys = Keys::new(db.clone(), clock.clone());
-        Self { db, secret, clock, keys }
+        Self { db, secret, identity_provider, clock, keys }
     }
 
-    /// The viewer whom `bearer` names, in `workspace` where one is asked for. Whatever is wrong with it, the answer is
-    /// the same: UNAUTHENTICATED.
+    /// The viewer whom `bearer` names, in `workspace` where one is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], whatever is wrong with it. [`Error::WorkspaceUnnamed`] for someone in several
+    /// workspaces who names none.
     pub async fn viewer(&self, bearer: &str, workspace: Option<Uuid>) -> Result<Viewer> {
         if api_key::is_key(bearer) {
             return self.keys.viewer(bearer, workspace).await;
         }
-        let verified = self.secret.verify(bearer, self.clock.now()).map_err(|_| Error::Unauthenticated)?;
-        // One statement: the journal's number is as old as the role that it vouches for.
-        let found = user::Entity::find_by_id(verified.user)
-            .find_also_related(workspace::Entity)
-            .find_also_related(journal_head::Entity)
-            .one(self.db.reader())
-            .await?;
-        let Some((user, Some(home), Some(head))) = found else { return Err(Error::Unauthenticated) };
-        if !user.active || workspace.is_some_and(|asked| asked != home.id) {
-            return Err(Error::Unauthenticated);
+        let ours = self.secret.as_ref().and_then(|secret| secret.verify(bearer, self.clock.now()).ok());
+        if let Some(verified) = ours {
+            let found = self.active(user::Entity::find_by_id(verified.user), workspace).await?;
+            return only(found, verified.expires_at);
         }
-        Ok(Viewer::person(&user, &home, Some(verified.expires_at), head.seq))
+        let Some((provider, binder)) = &self.identity_provider else { return Err(Error::Unauthenticated) };
+        let vouched = provider.verify(bearer).await?;
+        let found = self.bound(&vouched, workspace, &**binder).await?;
+        only(found, vouched.expires_at)
+    }
+
+    /// The active users to whom the subject is bound. It is bound when it comes for the first time.
+    async fn bound(&self, vouched: &Vouched, workspace: Option<Uuid>, binder: &dyn Bind) -> Result<Vec<Found>> {
+        let found = self.active(bound_to(&vouched.subject), workspace).await?;
+        let Some(email) = vouched.verified_email.as_deref().filter(|_| found.is_empty()) else { return Ok(found) };
+        binder.bind(&vouched.subject, email, workspace).await?;
+        self.active(bound_to(&vouched.subject), workspace).await
+    }
+
+    /// Those of `users` who are active, in `workspace` where one is asked for. One statement; two are as many as matter.
+    async fn active(&self, users: Select<user::Entity>, workspace: Option<Uuid>) -> Result<Vec<Found>> {
+        let mut users = users.filter(user::Column::Active.eq(true)).limit(2);
+        if let Some(workspace) = workspace {
+            users = users.filter(user::Column::WorkspaceId.eq(workspace));
+        }
+        let found = users.find_also_related(workspace::Entity).find_also_related(journal_head::Entity);
+        Ok(found.all(self.db.reader()).await?)
     }
 
     /// Returns once what bearers left to be written is written. Nothing is verified any more.
     pub async fn drained(&self) {
         self.keys.drained().await;
+    }
+}
+
+fn bound_to(subject: &Subject) -> Select<user::Entity> {
+    user::Entity::find()
+        .join(JoinType::InnerJoin, binding::Relation::User.def().rev())
+        .filter(binding::Column::Issuer.eq(&subject.issuer))
+        .filter(binding::Column::Subject.eq(&subject.subject))
+}
+
+fn only(mut found: Vec<Found>, expires_at: DateTime<Utc>) -> Result<Viewer> {
+    match (found.pop(), found.is_empty()) {
+        (Some((user, Some(home), Some(head))), true) => Ok(Viewer::person(&user, &home, Some(expires_at), head.seq)),
+        (Some(_), false) => Err(Error::WorkspaceUnnamed),
+        _ => Err(Error::Unauthenticated),
     }
 }

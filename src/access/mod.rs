@@ -5,13 +5,17 @@
 
 mod api_key;
 mod authenticator;
+mod identity_provider;
+mod jwks;
 mod permissions;
 mod token;
 mod viewer;
 
 pub use api_key::{NewSecret, viewer_of_key};
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, Bind};
 pub use entity::Role;
+pub use identity_provider::{IdentityProvider, Subject};
+pub use jwks::{KeyDocument, KeySource, NoKeys};
 pub use permissions::{Action, Reach, acting};
 pub use token::{JwtSecret, TokenError};
 pub use viewer::{Actor, Principal, Sight, Viewer};

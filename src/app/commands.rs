@@ -7,8 +7,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{App, Outside, StartError, jwt, open};
+use super::{App, Outside, StartError, open, secret};
 use crate::{
+    access::JwtSecret,
     clock::{Clock, SystemClock, SystemEntropy},
     config::{Config, Problem},
     error::Error,
@@ -24,7 +25,8 @@ const FIRST_TOKEN: TimeDelta = TimeDelta::hours(1);
 pub struct Created {
     pub workspace_id: String,
     pub user_id: String,
-    pub token: String,
+    /// None where only an identity provider says who people are.
+    pub token: Option<String>,
 }
 
 /// Serves until `stop` is cancelled.
@@ -56,13 +58,14 @@ pub async fn create_workspace(
     admin_email: String,
     admin_name: Option<String>,
 ) -> Result<Created, StartError> {
-    let secret = jwt(&config)?;
+    let secret = secret(&config)?;
     let people = people(&config).await?;
     let founded = people.create_workspace(CreateWorkspace { name, admin_name, admin_email }).await.map_err(told)?;
+    let issue = |secret: JwtSecret| secret.issue(founded.admin.id, SystemClock.now(), FIRST_TOKEN);
     Ok(Created {
         workspace_id: ids::encode(Kind::Workspace, founded.workspace.id),
         user_id: ids::encode(Kind::User, founded.admin.id),
-        token: secret.issue(founded.admin.id, SystemClock.now(), FIRST_TOKEN)?,
+        token: secret.map(issue).transpose()?,
     })
 }
 
@@ -73,7 +76,7 @@ pub async fn token(
     workspace: Option<Uuid>,
     lifetime: TimeDelta,
 ) -> Result<String, StartError> {
-    let secret = jwt(&config)?;
+    let secret = signing_secret(&config)?;
     let found = people(&config).await?.active_by_email(&email, workspace).await.map_err(told)?;
     match found.as_slice() {
         [] => Err("there is no active person with this e-mail address".into()),
@@ -81,6 +84,18 @@ pub async fn token(
         [..] => Err("this person is in several workspaces; say which with --workspace".into()),
     }
 }
+
+/// What our own tokens are signed with.
+pub(super) fn signing_secret(config: &Config) -> Result<JwtSecret, Problem> {
+    secret(config)?.ok_or_else(|| Problem::new("jwt_secret", NothingToSignWith))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "not set, so tokens come from the identity provider of PATCHBAY_JWT_JWKS_URL and from nobody else; \
+     to have some signed here too, set it (`openssl rand -base64 48`) and restart the server"
+)]
+struct NothingToSignWith;
 
 /// The schema, as SDL.
 pub fn schema_sdl() -> String {

@@ -13,7 +13,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{App, HEAD, Outside, StartError, commands::bind, seed};
+use super::{
+    App, HEAD, Outside, StartError,
+    commands::{bind, signing_secret},
+    seed,
+};
 use crate::{
     clock::{Entropy, random},
     config::Config,
@@ -40,7 +44,7 @@ pub async fn demo(variables: &[(String, String)], stop: CancellationToken) -> Re
     let now = outside.clock.now();
     let app = App::build(&config, listener.local_addr()?, outside, stop).await?;
     let seeded = seed::seed(&app, &sandbox).await?;
-    let token = app.jwt.issue(seeded.admin.id, now, TOKEN_LIFE)?;
+    let token = signing_secret(&config)?.issue(seeded.admin.id, now, TOKEN_LIFE)?;
     let guide = guide(&app.public_url, &base_url, &token, &ids::encode(Kind::Connection, seeded.ads));
     let running = tokio::spawn(app.run(listener));
     stdout().write_all(guide.as_bytes())?;

@@ -20,7 +20,7 @@ pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, token}
 pub use demo::demo;
 
 use crate::{
-    access::{Authenticator, JwtSecret},
+    access::{Authenticator, Bind, IdentityProvider, JwtSecret},
     catalogue::Catalogue,
     clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy},
     config::{Config, Problem},
@@ -32,7 +32,7 @@ use crate::{
     journal::Journal,
     notifications::Notifications,
     people::People,
-    provider::{self, AllowedHost, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
+    provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
     vault::Vault,
 };
 
@@ -68,7 +68,6 @@ pub struct App {
     pub people: People,
     pub connections: Connections,
     pub jobs: Jobs,
-    pub jwt: JwtSecret,
     pub public_url: Url,
     transport: Transport,
     router: Router,
@@ -89,8 +88,10 @@ impl App {
         let catalogue = catalogue(config)?;
         let vault = Vault::new(&config.encryption_keys, entropy.clone())
             .map_err(|error| Problem::new("encryption_keys", error))?;
-        let jwt = jwt(config)?;
-        let provider = provider(config, &catalogue, &outside)?;
+        let secret = secret(config)?;
+        let outbound = outbound(config, &outside)?;
+        let identity_provider = identity_provider(config, &outbound, &clock)?;
+        let provider = provider(config, &catalogue, outbound, &outside);
         let db = open(config).await?;
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
@@ -118,14 +119,18 @@ impl App {
             notifications,
             journal,
         };
-        let authenticator = Authenticator::new(db.clone(), jwt.clone(), clock.clone());
+        if let Some(identity_provider) = &identity_provider {
+            identity_provider.get_ready().await;
+        }
+        let identity_provider = identity_provider.map(|provider| (provider, Arc::new(people.clone()) as Arc<dyn Bind>));
+        let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone());
         let request_ids = RequestIds::new(clock.clone(), entropy);
         let api = Api::new(graphql::build(services), config.limits.clone(), kept_answers);
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
         let transport =
             Transport::new(api, authenticator, clock, request_ids, origins, config.limits.clone(), stop.clone());
         let router = http::router(&transport, connections.clone(), db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, jwt, public_url, transport, router, stop })
+        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.
@@ -172,8 +177,21 @@ fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
     })
 }
 
-fn jwt(config: &Config) -> Result<JwtSecret, Problem> {
-    JwtSecret::new(&config.jwt_secret).map_err(|error| Problem::new("jwt_secret", error))
+/// What our own tokens are signed with, if there are any.
+fn secret(config: &Config) -> Result<Option<JwtSecret>, Problem> {
+    let secret = config.jwt_secret.as_ref().map(JwtSecret::new).transpose();
+    secret.map_err(|error| Problem::new("jwt_secret", error))
+}
+
+fn identity_provider(
+    config: &Config,
+    outbound: &Outbound,
+    clock: &SharedClock,
+) -> Result<Option<IdentityProvider>, Problem> {
+    let Some(meant) = config.identity_provider.clone() else { return Ok(None) };
+    let document = KeyDocument::new(outbound.clone(), meant.jwks_url);
+    let document = document.map_err(|error| Problem::new("jwt_jwks_url", error))?;
+    Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock.clone())))
 }
 
 /// Opens the database and brings it up to date.
@@ -189,10 +207,13 @@ async fn open(config: &Config) -> Result<Db, StartError> {
 #[error("the database cannot be opened: {0}")]
 struct DatabaseAway(String);
 
-fn provider(config: &Config, catalogue: &Catalogue, outside: &Outside) -> Result<Provider, StartError> {
+fn outbound(config: &Config, outside: &Outside) -> Result<Outbound, StartError> {
     let allowed: Result<Vec<AllowedHost>, _> = config.allowed_hosts.iter().map(|host| host.parse()).collect();
     let allowed = allowed.map_err(|error| Problem::new("allowed_hosts", error))?;
-    let outbound = Outbound::with(allowed, outside.resolver.clone(), provider::Limits::default())?;
+    Ok(Outbound::with(allowed, outside.resolver.clone(), provider::Limits::default())?)
+}
+
+fn provider(config: &Config, catalogue: &Catalogue, outbound: Outbound, outside: &Outside) -> Provider {
     let slugs: Vec<&str> = catalogue.all().map(|connector| connector.slug.as_str()).collect();
     let (clients, warnings) = config.oauth_settings(&slugs);
     for warning in warnings {
@@ -202,7 +223,7 @@ fn provider(config: &Config, catalogue: &Catalogue, outside: &Outside) -> Result
         let values = values.into_iter().map(|(name, value)| (name, value.expose_secret().to_owned()));
         (slug, values.collect())
     });
-    Ok(Provider::new(outbound, OAuthSettings::new(exposed), outside.clock.clone()))
+    Provider::new(outbound, OAuthSettings::new(exposed), outside.clock.clone())
 }
 
 /// Configuration has checked that they parse.

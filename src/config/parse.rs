@@ -65,6 +65,24 @@ pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
         .to_owned())
 }
 
+/// A URL of http or https, whatever follows the port, without a user and a password.
+pub(super) fn web_address(text: &str) -> Parsed<Url> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    url.filter(|url| url.username().is_empty() && url.password().is_none())
+        .ok_or_else(|| "must be a URL; write for example https://id.example.com/.well-known/jwks.json".to_owned())
+}
+
+/// A text that is not empty.
+pub(super) fn one_text(text: &str) -> Parsed<String> {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// One text, or several between commas.
+pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
+    let names = list(text)?;
+    if names.is_empty() { Err("must not be empty".to_owned()) } else { Ok(names) }
+}
+
 /// Parts between commas, without empty ones.
 pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
     Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())

@@ -14,11 +14,8 @@ use crate::spelling;
 const ENVIRONMENT: &str = "the environment";
 
 /// What this version accepts without having a use for it.
-const UNSUPPORTED: [(&str, &str); 6] = [
+const UNSUPPORTED: [(&str, &str); 3] = [
     ("nats_url", "nodes hear of each other through the database"),
-    ("jwt_jwks_url", "only tokens signed with PATCHBAY_JWT_SECRET are accepted"),
-    ("jwt_issuer", "it goes with PATCHBAY_JWT_JWKS_URL"),
-    ("jwt_audience", "it goes with PATCHBAY_JWT_JWKS_URL"),
     ("smtp_url", "no e-mail is sent"),
     ("mail_from", "no e-mail is sent"),
 ];
@@ -103,11 +100,21 @@ impl Reader {
 
     /// The secret of `key`, without which there is no start; `otherwise` says how to come by one.
     pub(super) fn require(&mut self, key: &str, otherwise: &str) -> Option<SecretString> {
-        let secret = self.text(key).filter(|text| !text.trim().is_empty()).map(SecretString::from);
+        let secret = self.secret(key);
         if secret.is_none() {
-            self.problems.push(Problem::new(key, otherwise));
+            self.missing(key, otherwise);
         }
         secret
+    }
+
+    /// The secret of `key`, if there is one.
+    pub(super) fn secret(&self, key: &str) -> Option<SecretString> {
+        self.text(key).filter(|text| !text.trim().is_empty()).map(SecretString::from)
+    }
+
+    /// Notes that `key` has to be set; `otherwise` says to what.
+    pub(super) fn missing(&mut self, key: &str, otherwise: &str) {
+        self.problems.push(Problem::new(key, otherwise));
     }
 
     /// Says which settings have no effect yet.

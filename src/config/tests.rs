@@ -81,7 +81,8 @@ fn the_secrets_have_to_be_there_and_the_complaint_says_how_to_make_them() {
         "the configuration cannot be used:\
          \n  PATCHBAY_ENCRYPTION_KEYS: not set, and nothing is stored unsealed; make a key with \
          `echo \"main:$(openssl rand -base64 32)\"` and keep a copy: without it no stored secret opens\
-         \n  PATCHBAY_JWT_SECRET: not set; make one with `openssl rand -base64 48`"
+         \n  PATCHBAY_JWT_SECRET: not set; make one with `openssl rand -base64 48`, or let an identity provider say \
+         who people are (PATCHBAY_JWT_JWKS_URL)"
     );
 }
 
@@ -276,15 +277,55 @@ fn what_this_version_cannot_do_yet_is_said_and_not_passed_over() {
     );
 }
 
+/// What an identity provider is set with, and a server's secrets without that of our own tokens.
+const IDENTITY_PROVIDER: [(&str, &str); 4] = [
+    ("PATCHBAY_ENCRYPTION_KEYS", KEY),
+    ("PATCHBAY_JWT_JWKS_URL", "https://id.example/keys"),
+    ("PATCHBAY_JWT_ISSUER", "https://id.example/"),
+    ("PATCHBAY_JWT_AUDIENCE", "patchbay, patchbay-cli"),
+];
+
+fn only(settings: &[(&str, &str)]) -> Result<Config, Problems> {
+    Config::from_variables(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
 #[test]
-fn an_identity_provider_does_not_replace_the_secret_yet() {
-    let variables = [("PATCHBAY_ENCRYPTION_KEYS", KEY), ("PATCHBAY_JWT_JWKS_URL", "https://id.example/keys")];
-    let said = Config::from_variables(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let said = said.unwrap_err().to_string();
-    let wanted = "PATCHBAY_JWT_SECRET: not set, and PATCHBAY_JWT_JWKS_URL is not supported by this version yet";
-    assert!(said.contains(wanted), "{said}");
-    let both = warnings("", &[("PATCHBAY_JWT_JWKS_URL", "https://id.example/keys")]);
-    assert!(both.starts_with("PATCHBAY_JWT_JWKS_URL: not supported by this version yet"), "{both}");
+fn an_identity_provider_stands_beside_the_secret_or_in_its_place() {
+    let alone = only(&IDENTITY_PROVIDER).unwrap();
+    assert!(alone.jwt_secret.is_none());
+    let provider = alone.identity_provider.unwrap();
+    assert_eq!(provider.jwks_url.as_str(), "https://id.example/keys");
+    assert_eq!(provider.issuer, "https://id.example/", "letter by letter");
+    assert_eq!(provider.audiences, ["patchbay", "patchbay-cli"]);
+    let both = with(&IDENTITY_PROVIDER);
+    assert!(both.jwt_secret.is_some() && both.identity_provider.is_some());
+    assert!(with(&[]).identity_provider.is_none());
+}
+
+#[test]
+fn the_settings_of_an_identity_provider_go_together() {
+    for missing in 1..4 {
+        let mut settings = IDENTITY_PROVIDER.to_vec();
+        let (name, _) = settings.remove(missing);
+        for settings in [settings.clone(), [settings, vec![("PATCHBAY_JWT_SECRET", SECRET)]].concat()] {
+            let said = only(&settings).unwrap_err().to_string();
+            assert!(said.contains(&format!("{name}: not set, and it goes with PATCHBAY_JWT_")), "{said}");
+            assert_eq!(said.lines().count(), 2, "{said}");
+        }
+    }
+    let wrong = [
+        ("JWKS_URL", "VALUE"),
+        ("JWKS_URL", "ftp://VALUE"),
+        ("JWKS_URL", "https://me:VALUE@id.example"),
+        ("AUDIENCE", ","),
+    ];
+    for (name, value) in wrong {
+        let name = format!("PATCHBAY_JWT_{name}");
+        let mut settings = IDENTITY_PROVIDER.to_vec();
+        settings.push((&name, value));
+        let said = complaints("", &settings);
+        assert!(said.starts_with(&format!("{name}: must ")) && !said.contains("VALUE"), "{said}");
+    }
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn log_internal(error: &Error, shown: &mut ServerError, id: RequestId) {
 fn message(error: &Error) -> String {
     match error {
         Error::Unauthenticated => "Sign in: this needs a valid token or API key.".to_owned(),
+        Error::WorkspaceUnnamed => "You are in several workspaces: name one in the header Patchbay-Workspace, or under that name in the payload of connection_init.".to_owned(),
         Error::Forbidden => "This is not permitted.".to_owned(),
         Error::BadInput(message) | Error::TooComplex(message) => message.clone(),
         Error::Rejected(errors) => errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join(" "),
@@ -152,7 +153,7 @@ fn message(error: &Error) -> String {
 
 fn extensions(error: &Error) -> ErrorExtensionValues {
     let mut extensions = with_code(match error {
-        Error::Unauthenticated => Code::Unauthenticated,
+        Error::Unauthenticated | Error::WorkspaceUnnamed => Code::Unauthenticated,
         Error::Forbidden => Code::Forbidden,
         Error::BadInput(_) | Error::Rejected(_) => Code::BadUserInput,
         Error::TooComplex(_) => Code::TooComplex,

@@ -55,7 +55,7 @@ impl Credentials {
     /// Who it is, as of now.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the bearer is refused.
+    /// [`Error::Unauthenticated`] when the bearer is refused, and what else [`Authenticator::viewer`] says.
     pub(super) async fn verify(&self, authenticator: &Authenticator) -> Result<Viewer> {
         authenticator.viewer(self.bearer.expose_secret(), self.workspace).await
     }

@@ -12,7 +12,7 @@
 //! | 1013 | the client does not read, has too many sockets, or the server cannot verify it now |
 //! | 4400 | no message of the protocol |
 //! | 4401 | an operation before the acknowledgement or without credentials; without credentials also for idling |
-//! | 4403 | the credentials are refused, withdrawn or expired |
+//! | 4403 | the credentials are refused, withdrawn or expired, or of someone in several workspaces who names none |
 //! | 4406 | another sub-protocol |
 //! | 4408, 4429 | `connection_init` does not come, or comes twice |
 //! | 4409 | an operation under the id of one that runs |
@@ -76,6 +76,7 @@ impl Close {
     const INVALID: Self = Self(4400, "Invalid message");
     const UNAUTHORIZED: Self = Self(4401, "Unauthorized");
     const FORBIDDEN: Self = Self(4403, "Forbidden");
+    const WORKSPACE_UNNAMED: Self = Self(4403, "In several workspaces: name one as Patchbay-Workspace");
     const PROTOCOL: Self = Self(4406, "Subprotocol not acceptable");
     const INIT_TIMEOUT: Self = Self(4408, "Connection initialisation timeout");
     const DUPLICATE: Self = Self(4409, "Subscriber already exists");

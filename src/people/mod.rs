@@ -6,6 +6,7 @@
 //! belong to a client, and how many, is for the room of connections.
 
 mod api_keys;
+mod bindings;
 mod clients;
 mod departed_clients;
 pub mod names;

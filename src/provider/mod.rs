@@ -9,6 +9,7 @@
 //! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
 //!   there are, page by page
 //! - `classify.rs`: what an answer means; `patience.rs`: how long to wait
+//! - `key_document.rs`: the keys of the customer's identity provider
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients
 //!
 //! Connectors with a database driver (`driver = "postgres"`) can be described, and not be asked yet:
@@ -20,6 +21,7 @@ mod allowed;
 mod api;
 mod classify;
 mod credential;
+mod key_document;
 mod oauth;
 mod outbound;
 mod patience;
@@ -36,6 +38,7 @@ use crate::{
 pub use allowed::{AllowedHost, AllowedHostError};
 pub use classify::{Failure, Rejection};
 pub use credential::{Account, Credential, Grant, OAuthTokens};
+pub use key_document::{KeyDocument, NotSafe};
 pub use oauth::{AuthorizationRequest, new_verifier};
 pub use outbound::{Limits, Outbound, OutboundError, Resolve, SystemResolver};
 pub use settings::OAuthSettings;

@@ -20,6 +20,7 @@ mod demo;
 mod departures;
 mod elsewhere;
 mod harness;
+mod identity_provider;
 mod inputs;
 mod layering;
 mod mid_stream;

@@ -29,6 +29,7 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
     [
         columns_of(entity::attempt::Entity),
         columns_of(entity::authorization::Entity),
+        columns_of(entity::binding::Entity),
         columns_of(entity::client::Entity),
         columns_of(entity::connection::Entity),
         columns_of(entity::connection_share::Entity),

@@ -252,6 +252,7 @@ async fn verify(transport: Transport, credentials: Credentials) -> Result<Admiss
     let viewer = match credentials.verify(&transport.0.authenticator).await {
         Ok(viewer) => viewer,
         Err(Error::Unauthenticated | Error::Forbidden) => return Err(Close::FORBIDDEN),
+        Err(Error::WorkspaceUnnamed) => return Err(Close::WORKSPACE_UNNAMED),
         Err(error) => {
             Refusal::because(error, transport.0.request_ids.next()); // Logs what is internal.
             return Err(Close::LATER);

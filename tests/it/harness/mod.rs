@@ -163,7 +163,8 @@ impl Stage {
         let outside = Outside { clock: clock.clone(), entropy, resolver };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
-        let (jobs, db, people, jwt) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.jwt.clone());
+        let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
+        let jwt = JwtSecret::new(&JWT_SECRET.into()).unwrap();
         let listening = tokio::spawn(async move { app.listen(listener).await });
 
         let admin = found(&people, &jwt, clock, &url, "Lighthouse", "mara@lighthouse.example").await;
