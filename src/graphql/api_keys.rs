@@ -156,8 +156,7 @@ impl ApiKeysQuery {
         #[graphql(desc = "A page's cursor: what comes before it.")] before: Option<String>,
     ) -> Result<Page<ApiKey>, ApiError> {
         let page = services(ctx)?.people.api_keys(viewer(ctx)?, &asked(first, after, last, before)).await?;
-        let total =
-            counted(ctx, |services, viewer| async move { services.people.count_api_keys(&viewer).await })?;
+        let total = counted(ctx, |services, viewer| async move { services.people.count_api_keys(&viewer).await })?;
         Ok(Page::new(page, total))
     }
 }

@@ -24,6 +24,7 @@ impl Elsewhere {
     /// All that its ADMIN sees of it.
     pub async fn whole(&self) -> Value {
         let query = "{ clients { nodes { id name externalId } } users { nodes { id name role active client { id } } } \
+             apiKeys { nodes { id name } } \
              connections { nodes { id name status client { id } sharedWith { id } } } \
              authorizations { nodes { id status } } disconnections { nodes { id endedAt } } \
              viewer { workspace { name } unreadNotificationCount notifications { nodes { id readAt } } } \
@@ -36,7 +37,8 @@ impl Elsewhere {
 pub async fn two_workspaces() -> (Agency, Elsewhere) {
     let agency = Agency::new().await;
     let admin = agency.stage.stranger().await;
-    let made = admin.does("createClient", json!({ "name": "Initech", "externalId": "c-1" }), "client { id }").await;
+    let (key, program) = admin.makes_key(json!({ "name": "Theirs", "role": "ADMIN" })).await;
+    let made = program.does("createClient", json!({ "name": "Initech", "externalId": "c-1" }), "client { id }").await;
     let client = id(&made["client"]);
     let ads = json!({
         "connector": "sandbox-ads", "clientId": client, "accountId": "100-301",
@@ -58,6 +60,7 @@ pub async fn two_workspaces() -> (Agency, Elsewhere) {
         (Kind::Viewer, id(&rest["viewer"])),
         (Kind::Workspace, id(&rest["viewer"]["workspace"])),
         (Kind::User, admin.id.clone()),
+        (Kind::ApiKey, key),
         (Kind::Client, client),
         (Kind::Authorization, id(&ads["authorization"])),
         // The broken one first: it is the one that disconnections are asked for.

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "one binary: a module shows the others what they share")]
 
 mod agency;
+mod api_keys;
 mod attempts;
 mod audit;
 mod callback;
@@ -17,6 +18,7 @@ mod connectors;
 mod crash;
 mod cursors;
 mod demo;
+mod departed_clients;
 mod departures;
 mod elsewhere;
 mod harness;
@@ -38,6 +40,7 @@ mod schema;
 mod schema_fields;
 mod secrets;
 mod sending_again;
+mod settings;
 mod sharing;
 mod telling;
 mod tenants;

@@ -2,6 +2,7 @@
 //! tokens end.
 
 use chrono::TimeDelta;
+use patchbay::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::{
@@ -124,6 +125,100 @@ async fn a_new_name_ends_no_subscription() {
     agency.changes(&agency.staff, json!({ "name": "Stella S." })).await;
     agency.renames(&agency.acme_ads, "Renamed").await;
     assert_eq!(socket.event().await["connectionsChanged"]["kind"], "UPDATED");
+}
+
+// ── keys ──
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_of_a_revoked_key_is_closed_before_any_later_event_and_let_in_no_more() {
+    let agency = Agency::new().await;
+    for subscription in [CHANGES, "subscription { notificationAdded { cursor } }"] {
+        let (key, holder) = agency.admin.makes_key(json!({ "name": "Dashboard", "role": "STAFF" })).await;
+        let (mut socket, mut idle) = (holder.socket().await, holder.socket().await);
+        socket.subscribe("1", subscription, json!({})).await;
+        running(&mut socket).await;
+        agency.admin.does("revokeApiKey", json!({ "apiKeyId": key }), "").await;
+        agency.renames(&agency.acme_ads, "Renamed").await;
+        assert_eq!(socket.closed().await, 4403, "{subscription}");
+        idle.subscribe("1", VIEWER, json!({})).await;
+        assert_eq!(idle.closed().await, 4403);
+        assert_eq!(holder.tries(VIEWER, Value::Null).await.code(), Some("UNAUTHENTICATED"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_ends_with_the_activity_of_its_maker() {
+    let agency = Agency::new().await;
+    let (second, holder) = second_admin_with_key(&agency, json!({ "name": "Dashboard", "role": "STAFF" })).await;
+    let mut socket = holder.socket().await;
+    socket.subscribe("1", CHANGES, json!({})).await;
+    running(&mut socket).await;
+    agency.changes(&second, json!({ "active": false })).await;
+    agency.renames(&agency.acme_ads, "Renamed").await;
+    assert_eq!(socket.closed().await, 4403);
+    assert_eq!(holder.tries(VIEWER, Value::Null).await.code(), Some("UNAUTHENTICATED"));
+
+    agency.changes(&second, json!({ "active": true })).await;
+    assert_eq!(holder.tries(VIEWER, Value::Null).await.code(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lowered_role_of_its_maker_ends_the_subscriptions_of_a_key_and_no_later_event_comes() {
+    let agency = Agency::new().await;
+    let (second, holder) = second_admin_with_key(&agency, json!({ "name": "Dashboard", "role": "STAFF" })).await;
+    let mut socket = holder.socket().await;
+    socket.subscribe("1", CHANGES, json!({ "after": holder.event_cursor().await })).await;
+    agency.renames(&agency.globex_ads, "Seen still").await;
+    assert_eq!(socket.event().await["connectionsChanged"]["kind"], "UPDATED");
+    agency.changes(&second, json!({ "role": "MEMBER" })).await;
+    agency.renames(&agency.globex_ads, "Hidden by now").await;
+    assert_eq!(socket.error().await, "CURSOR_EXPIRED");
+
+    // The socket itself stays, and sees what its maker sees.
+    socket.subscribe("2", CHANGES, json!({ "after": holder.event_cursor().await })).await;
+    agency.renames(&agency.acme_ads, "Hidden as well").await;
+    agency.shares(&agency.acme_ads, &second).await;
+    assert_eq!(socket.event().await["connectionsChanged"]["kind"], "ADDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_whose_key_has_expired_is_closed_and_sends_no_event_after() {
+    let agency = Agency::new().await;
+    let end = agency.stage.clock.now() + TimeDelta::minutes(5);
+    let input = json!({ "name": "Brief", "role": "STAFF", "expiresAt": end.to_rfc3339() });
+    let (_, holder) = agency.admin.makes_key(input).await;
+    let mut socket = holder.socket().await;
+    socket.subscribe("1", CHANGES, json!({ "after": holder.event_cursor().await })).await;
+    agency.renames(&agency.acme_ads, "In time").await;
+    assert_eq!(socket.event().await["connectionsChanged"]["kind"], "UPDATED");
+    agency.stage.later(TimeDelta::minutes(6));
+    agency.renames(&agency.acme_ads, "Too late").await;
+    assert_eq!(socket.closed().await, 4403);
+    assert_eq!(holder.tries(VIEWER, Value::Null).await.code(), Some("UNAUTHENTICATED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sockets_of_a_clients_login_and_key_are_closed_when_the_client_is_removed() {
+    let agency = Agency::new().await;
+    let input = json!({ "name": "Theirs", "role": "CLIENT", "clientId": agency.acme });
+    let (_, holder) = agency.admin.makes_key(input).await;
+    let mut sockets = [agency.acme_login.socket().await, holder.socket().await];
+    for socket in &mut sockets {
+        socket.subscribe("1", CHANGES, json!({})).await;
+        running(socket).await;
+    }
+    let input = json!({ "clientId": agency.acme, "removeConnections": true });
+    agency.admin.does("removeClient", input, "removedClientId").await;
+    for socket in &mut sockets {
+        assert_eq!(socket.closed().await, 4403);
+    }
+}
+
+/// A second ADMIN, and whoever holds a key that they made.
+async fn second_admin_with_key(agency: &Agency, key: Value) -> (Person, Person) {
+    let second = agency.stage.person("Otis", "ADMIN", None).await;
+    let (_, holder) = second.makes_key(key).await;
+    (second, holder)
 }
 
 // ── tokens that end ──

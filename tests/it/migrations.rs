@@ -27,6 +27,7 @@ fn columns_of<E: EntityTrait>(entity: E) -> Vec<Column> {
 
 fn columns_of_all_entities() -> BTreeSet<Column> {
     [
+        columns_of(entity::api_key::Entity),
         columns_of(entity::attempt::Entity),
         columns_of(entity::authorization::Entity),
         columns_of(entity::binding::Entity),

@@ -49,6 +49,7 @@ const QUERIES: &[Row] = &[
     // A CLIENT starts no attempts, and nobody sees those of others.
     (r#"authorizationAttempt(id: "@attempt") { id }"#, [Done, Done, Done, Nothing]),
     ("users { totalCount nodes { id } }", NOT_CLIENTS),
+    ("apiKeys { totalCount nodes { id } }", ADMINS),
     ("auditLog { totalCount nodes { id } }", ADMINS),
     ("eventCursor", EVERYONE),
     (r#"connectionChanges(after: "@cursor") { nodes { kind } endCursor }"#, EVERYONE),
@@ -93,6 +94,13 @@ const MUTATIONS: &[Row] = &[
         ADMINS,
     ),
     (r#"updateUser(input: { userId: "@colleague", name: "Nora N." }) { errors { code message field } }"#, ADMINS),
+    (
+        r#"createApiKey(input: { name: "Reports", role: STAFF }) { apiKey { id } errors { code message field } }"#,
+        ADMINS,
+    ),
+    (r#"revokeApiKey(input: { apiKeyId: "@key" }) { errors { code message field } }"#, ADMINS),
+    (r#"updateWorkspace(input: { name: "Lighthouse Ltd." }) { errors { code message field } }"#, ADMINS),
+    (r#"removeClient(input: { clientId: "@spare" }) { errors { code message field } }"#, STAFF),
     (r#"removeConnection(input: { connectionId: "@connection" }) { errors { code message field } }"#, NOT_CLIENTS),
 ];
 
@@ -138,25 +146,41 @@ async fn a_client_reads_what_is_theirs_and_changes_nothing() {
     the_table_holds_for("CLIENT").await;
 }
 
-async fn the_table_holds_for(role: &str) {
-    let cast = Cast::new(role).await;
-    let column = ROLES.iter().position(|known| *known == role).unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_do_what_its_role_may_and_has_no_tray() {
+    for role in ["ADMIN", "STAFF", "CLIENT"] {
+        the_table_holds(&Cast::with_key(role, false).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_only_reads_sees_what_its_role_sees_and_changes_nothing() {
+    the_table_holds(&Cast::with_key("ADMIN", true).await).await;
+}
+
+async fn the_table_holds_for(role: &'static str) {
+    the_table_holds(&Cast::new(role).await).await;
+}
+
+async fn the_table_holds(cast: &Cast) {
     let mut wrong = Vec::new();
     for (kind, rows) in [("query", QUERIES), ("mutation", MUTATIONS)] {
         for (call, expected) in rows {
+            let expected = cast.expects(kind, name(call), expected);
             let answer = cast.viewer.tries(&format!("{kind} {{ {} }}", cast.spoken(call)), Value::Null).await;
-            if outcome(&answer, name(call)) != Ok(expected[column]) {
-                wrong.push(format!("{kind} {}: expected {:?}, but {:#}", name(call), expected[column], answer.body));
+            if outcome(&answer, name(call)) != Ok(expected) {
+                wrong.push(format!("{kind} {}: expected {expected:?}, but {:#}", name(call), answer.body));
             }
         }
     }
     for (call, expected) in SUBSCRIPTIONS {
-        let found = cast.subscribes(&cast.spoken(call), expected[column]).await;
-        if found != Ok(expected[column]) {
-            wrong.push(format!("subscription {}: expected {:?}, but {found:?}", name(call), expected[column]));
+        let expected = cast.expects("subscription", name(call), expected);
+        let found = cast.subscribes(&cast.spoken(call), expected).await;
+        if found != Ok(expected) {
+            wrong.push(format!("subscription {}: expected {expected:?}, but {found:?}", name(call)));
         }
     }
-    assert!(wrong.is_empty(), "{role}\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} {:?}\n{}", cast.role, cast.key, wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,6 +220,10 @@ async fn what_is_never_permitted_is_forbidden_before_anything_is_looked_up() {
         (&agency.member, "updateClient", json!({ "clientId": nothing, "name": null })),
         (&agency.staff, "createUser", json!({ "name": "", "email": "", "role": "CLIENT" })),
         (&agency.staff, "updateUser", json!({ "userId": nothing })),
+        (&agency.staff, "createApiKey", json!({ "name": "", "role": "MEMBER" })),
+        (&agency.staff, "revokeApiKey", json!({ "apiKeyId": nothing })),
+        (&agency.staff, "updateWorkspace", json!({ "timeZone": "" })),
+        (&agency.member, "removeClient", json!({ "clientId": nothing })),
     ];
     for (who, mutation, input) in never {
         let answer = who.tries_mutation(mutation, input, "").await;
@@ -289,23 +317,45 @@ async fn what_the_flags_promise_is_what_is_permitted() {
 struct Cast {
     agency: Agency,
     viewer: Person,
+    role: &'static str,
+    key: Option<Key>,
     words: Vec<(&'static str, String)>,
 }
 
+/// What an API key changes of what its role may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Full,
+    ReadOnly,
+}
+
 impl Cast {
-    async fn new(role: &str) -> Self {
+    async fn new(role: &'static str) -> Self {
         let agency = Agency::new().await;
-        let cursor = agency.admin.event_cursor().await;
-        agency.ben_leaves().await;
         let viewer = match role {
             "ADMIN" => &agency.admin,
             "STAFF" => &agency.staff,
             "MEMBER" => &agency.member,
             _ => &agency.acme_login,
-        }
-        .clone();
-        // A CLIENT can start nothing: they try what somebody else started.
-        let starter = if role == "CLIENT" { &agency.member } else { &viewer };
+        };
+        let viewer = viewer.clone();
+        Self::seen_by(agency, viewer, role, None).await
+    }
+
+    /// The same, seen by an API key that the ADMIN made.
+    async fn with_key(role: &'static str, read_only: bool) -> Self {
+        let agency = Agency::new().await;
+        let client = (role == "CLIENT").then_some(&agency.acme);
+        let input = json!({ "name": "Dashboard", "role": role, "clientId": client, "readOnly": read_only });
+        let (_, holder) = agency.admin.makes_key(input).await;
+        Self::seen_by(agency, holder, role, Some(if read_only { Key::ReadOnly } else { Key::Full })).await
+    }
+
+    async fn seen_by(agency: Agency, viewer: Person, role: &'static str, key: Option<Key>) -> Self {
+        let cursor = agency.admin.event_cursor().await;
+        agency.ben_leaves().await;
+        // Who can start nothing tries what somebody else started.
+        let starter = if role == "CLIENT" || key == Some(Key::ReadOnly) { &agency.member } else { &viewer };
         let (attempt, _) = starts(starter, "sandbox-analytics", &agency.globex).await;
         let (waiting, url) = starts(starter, "sandbox-ads", &agency.acme).await;
         agency.stage.browser().signs_in(&url, "ada").await;
@@ -314,12 +364,29 @@ impl Cast {
             ("connection", agency.acme_visits.clone()),
             ("authorization", agency.visits_authorization.clone()),
             ("client", agency.acme.clone()),
+            ("spare", agency.admin.creates_client("Umbrella").await),
             ("colleague", agency.newcomer.id.clone()),
+            ("key", agency.admin.makes_key(json!({ "name": "Old", "role": "STAFF" })).await.0),
             ("attempt", attempt),
             ("waiting", waiting),
             ("cursor", cursor),
         ];
-        Self { agency, viewer, words }
+        Self { agency, viewer, role, key, words }
+    }
+
+    /// What is to come of a field, of which the table says this.
+    fn expects(&self, root: &str, field: &str, by_role: &[Outcome; 4]) -> Outcome {
+        let of_role = by_role[ROLES.iter().position(|known| *known == self.role).unwrap()];
+        match (self.key, root, field) {
+            (None, ..) => of_role,
+            (Some(_), "mutation", "markNotificationsRead") => Forbidden,
+            (Some(_), "subscription", "notificationAdded" | "notificationsRead") => Nothing,
+            (Some(Key::ReadOnly), "mutation", _) => Forbidden,
+            // It can start none.
+            (Some(Key::ReadOnly), "query", "authorizationAttempt") => Nothing,
+            (Some(Key::ReadOnly), "subscription", "authorizationAttemptChanged") => Unknown,
+            (Some(_), ..) => of_role,
+        }
     }
 
     /// The call with ids in place of its words.

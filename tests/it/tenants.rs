@@ -68,6 +68,7 @@ const QUERIES: &[Place] = &[
         NoRows,
     ),
     ("AuditFilter.userId", Kind::User, "auditLog(filter: { userId: $id }) { totalCount nodes { id } }", NoRows),
+    ("AuditFilter.apiKeyId", Kind::ApiKey, "auditLog(filter: { apiKeyId: $id }) { totalCount nodes { id } }", NoRows),
     ("AuditFilter.subjectId", Kind::Client, "auditLog(filter: { subjectId: $id }) { totalCount nodes { id } }", NoRows),
 ];
 
@@ -168,6 +169,19 @@ const MUTATIONS: &[Place] = &[
         r#"updateClient(input: { clientId: $id, name: "Taken" })"#,
         NotFound(&["clientId"]),
     ),
+    (
+        "RemoveClientInput.clientId",
+        Kind::Client,
+        "removeClient(input: { clientId: $id, removeConnections: true })",
+        NotFound(&["clientId"]),
+    ),
+    (
+        "CreateApiKeyInput.clientId",
+        Kind::Client,
+        r#"createApiKey(input: { name: "Reports", role: CLIENT, clientId: $id })"#,
+        NotFound(&["clientId"]),
+    ),
+    ("RevokeApiKeyInput.apiKeyId", Kind::ApiKey, "revokeApiKey(input: { apiKeyId: $id })", NotFound(&["apiKeyId"])),
     (
         "CreateUserInput.clientId",
         Kind::Client,

@@ -46,6 +46,11 @@ impl Person {
         Self { url: url.clone(), ..self.clone() }
     }
 
+    /// The same person by another token, or by a key.
+    pub fn by(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// The id inside.
     pub fn uuid(&self) -> uuid::Uuid {
         ids::decode(Kind::User, &self.id).unwrap()
@@ -121,6 +126,13 @@ impl Person {
     pub async fn creates_client(&self, name: &str) -> String {
         let created = self.does("createClient", json!({ "name": name }), "client { id }").await;
         created["client"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes an API key: its id, and whoever holds it, who acts for this person.
+    pub async fn makes_key(&self, input: Value) -> (String, Self) {
+        let made = self.does("createApiKey", input, "apiKey { id } secret").await;
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+        (text(&made["apiKey"]["id"]), self.by(&text(&made["secret"])))
     }
 
     /// Starts connecting in the browser: the attempt's id and link.

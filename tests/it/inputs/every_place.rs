@@ -235,6 +235,10 @@ async fn stage_and_inputs() -> (Stage, Inputs) {
         ("after", json!(stage.admin.event_cursor().await)),
         ("email", json!("new@lighthouse.example")),
         ("emails", json!("tomas@lighthouse.example")),
+        ("timeZone", json!("Europe/Berlin")),
+        ("reminderTime", json!("08:30")),
+        ("connectionUrl", json!("https://app.example/sources/{connectionId}")),
+        ("expiresAt", json!("2027-01-01T00:00:00Z")),
     ]);
     (stage, Inputs::new(known))
 }
