@@ -121,7 +121,18 @@ struct State {
     held: Option<Held>,
     asked_at: Option<DateTime<Utc>>,
     /// The request that is under way.
-    fetching: Option<Shared<BoxFuture<'static, ()>>>,
+    fetching: Option<Answer>,
+}
+
+/// Comes when the answer to a request has been taken in.
+type Answer = Shared<BoxFuture<'static, ()>>;
+
+/// What became of the wish for the document.
+enum Request {
+    Begun(Answer),
+    /// Somebody else began it.
+    UnderWay(Answer),
+    TooSoon,
 }
 
 #[derive(Clone)]
@@ -158,13 +169,18 @@ impl Keys {
     /// The keys by which a token that names `id` and `algorithm` may be signed. A token that names no key fits every
     /// one of its type.
     pub(super) async fn fitting(&self, id: Option<&str>, algorithm: Algorithm) -> Fitting {
-        let held = self.0.held();
-        let fresh = held.as_ref().is_some_and(|held| held.is_fresh(self.0.clock.now()));
+        let (held, now) = (self.0.held(), self.0.clock.now());
         let known = fitting(held.as_ref(), id, algorithm);
-        if fresh && !known.is_empty() {
+        if !known.is_empty() && held.as_ref().is_some_and(|held| held.is_fresh(now)) {
             return Fitting::Keys(known);
         }
-        self.renew().await;
+        let at_hand = !known.is_empty() && held.is_some_and(|held| held.still_serves(now));
+        match self.request() {
+            Request::Begun(answer) => answer.await,
+            // Old keys are good enough while somebody else is asking already.
+            Request::UnderWay(answer) if !at_hand => answer.await,
+            Request::UnderWay(_) | Request::TooSoon => {}
+        }
         self.held_for(id, algorithm)
     }
 
@@ -172,6 +188,14 @@ impl Keys {
     pub(super) async fn fitting_after_renewal(&self, id: Option<&str>, algorithm: Algorithm) -> Fitting {
         self.renew().await;
         self.held_for(id, algorithm)
+    }
+
+    /// Asks for the document, or waits for whoever does; returns at once when it was asked for a moment ago.
+    pub(super) async fn renew(&self) {
+        match self.request() {
+            Request::Begun(answer) | Request::UnderWay(answer) => answer.await,
+            Request::TooSoon => {}
+        }
     }
 
     fn held_for(&self, id: Option<&str>, algorithm: Algorithm) -> Fitting {
@@ -182,22 +206,18 @@ impl Keys {
         }
     }
 
-    /// Asks for the document, or waits for whoever does; returns at once when it was asked for a moment ago.
-    pub(super) async fn renew(&self) {
-        let fetching = {
-            let mut state = self.0.lock();
-            match &state.fetching {
-                Some(fetching) => fetching.clone(),
-                None if state.may_ask(self.0.clock.now()) => self.begin(&mut state),
-                None => return,
-            }
-        };
-        fetching.await;
+    fn request(&self) -> Request {
+        let mut state = self.0.lock();
+        match &state.fetching {
+            Some(answer) => Request::UnderWay(answer.clone()),
+            None if state.may_ask(self.0.clock.now()) => Request::Begun(self.begin(&mut state)),
+            None => Request::TooSoon,
+        }
     }
 
     /// Begins a request that goes on even if nobody waits for it any longer: a client that hangs up must not keep the
     /// next one from learning of new keys.
-    fn begin(&self, state: &mut State) -> Shared<BoxFuture<'static, ()>> {
+    fn begin(&self, state: &mut State) -> Answer {
         state.asked_at = Some(self.0.clock.now());
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move { inner.fetch().await });

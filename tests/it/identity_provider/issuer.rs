@@ -29,8 +29,8 @@ pub const AUDIENCE: &str = "patchbay";
 /// A key of the provider, private and public.
 #[derive(Clone)]
 pub struct Key {
-    pub algorithm: Algorithm,
-    pub id: String,
+    algorithm: Algorithm,
+    id: String,
     signs: EncodingKey,
     /// As it is in the document.
     pub public: Value,
@@ -49,6 +49,11 @@ impl Key {
     pub fn with(mut self, parameter: &str, value: Value) -> Self {
         self.public[parameter] = value;
         self
+    }
+
+    /// The same key, signing by another algorithm.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     pub fn signs(&self, claims: &Value) -> String {

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use patchbay::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{AUDIENCE, House, ISSUER, Issuer, Key, but, claims, greeted, refuses, viewer};
+use super::{AUDIENCE, House, ISSUER, Key, VIEWER, but, claims, greeted, refuses, viewer};
 use crate::harness::{JWT_SECRET, Person, Setup, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,11 +45,9 @@ async fn it_is_believed_in_every_form_that_providers_use() {
     }
     house.accepts(&key.signs_with(&good, |header| header.kid = None), admin).await;
     let mut socket = Person::new(&house.stage.url, &admin.id, key.signs(&good)).socket().await;
-    socket.subscribe("1", VIEWER_QUERY, json!({})).await;
+    socket.subscribe("1", VIEWER, json!({})).await;
     assert_eq!(socket.event().await["viewer"]["user"]["id"], json!(admin.id));
 }
-
-const VIEWER_QUERY: &str = super::VIEWER;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_it_the_answer_is_the_same() {
@@ -120,14 +118,9 @@ async fn no_signature_but_one_of_its_own_keys_is_believed() {
     house.accepts(&bare.signs(&good), &house.stage.admin).await;
 
     let modulus = rsa.public["n"].as_str().unwrap();
-    let secrets: [&[u8]; 5] = [
-        modulus.as_bytes(),
-        &URL_SAFE_NO_PAD.decode(modulus).unwrap(),
-        rsa.public.to_string().as_bytes(),
-        b"",
-        JWT_SECRET.as_bytes(),
-    ]
-    .map(|secret| secret.to_vec().leak() as &[u8]);
+    let bytes = URL_SAFE_NO_PAD.decode(modulus).unwrap();
+    let document = rsa.public.to_string();
+    let secrets: [&[u8]; 5] = [modulus.as_bytes(), &bytes, document.as_bytes(), b"", JWT_SECRET.as_bytes()];
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         for secret in secrets {
             for id in ["rsa", "oct", "k-1"] {
@@ -152,9 +145,8 @@ async fn no_signature_but_one_of_its_own_keys_is_believed() {
     house.refuses(&signs_only.signs(&good), "a key that verifies nothing").await;
     let as_rsa = house.key.signs_with(&good, |header| header.kid = Some("rsa".to_owned()));
     house.refuses(&as_rsa, "a key of another type").await;
-    let pss = Key { algorithm: Algorithm::PS256, ..rsa.clone() };
-    house.refuses(&pss.signs(&good), "an algorithm that the key is not for").await;
-    house.accepts(&Key { algorithm: Algorithm::PS256, ..bare }.signs(&good), &house.stage.admin).await;
+    house.refuses(&rsa.clone().by(Algorithm::PS256).signs(&good), "an algorithm that the key is not for").await;
+    house.accepts(&bare.by(Algorithm::PS256).signs(&good), &house.stage.admin).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
