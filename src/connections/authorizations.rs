@@ -5,7 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::{Status, authorization, client, connection};
-use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::{
+    ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
+    sea_query::{Expr, ExprTrait as _, Query, SelectStatement},
+};
 use uuid::Uuid;
 
 use super::{
@@ -22,6 +26,9 @@ use crate::{
     provider::{Account, Credential},
 };
 
+/// How many connections are listed of one account.
+const MOST_READERS: u32 = 100;
+
 /// Which authorizations: see [`super::ConnectionFilter`] for how conditions are joined.
 #[derive(Debug, Clone, Default)]
 pub struct AuthorizationFilter {
@@ -34,7 +41,7 @@ pub struct AuthorizationFilter {
 #[derive(Debug, Clone)]
 pub struct AvailableAccount {
     pub account: Account,
-    /// What reads it already, as far as the viewer may see, by id.
+    /// What reads it already, as far as the viewer may see: the first 100 by id.
     pub connections: Vec<connection::Model>,
 }
 
@@ -161,9 +168,11 @@ impl Connections {
         if accounts.is_empty() {
             return Ok(readers);
         }
-        let rows = visibility::live_connections(viewer)
+        let reading = visibility::live_connections(viewer)
             .filter(connection::Column::Connector.eq(connector.slug.as_str()))
-            .filter(connection::Column::AccountId.is_in(accounts))
+            .filter(connection::Column::AccountId.is_in(accounts));
+        let rows = connection::Entity::find()
+            .filter(connection::Column::Id.in_subquery(first_of_each_account(reading)))
             .order_by_asc(connection::Column::Id)
             .all(self.db.reader())
             .await?;
@@ -174,6 +183,17 @@ impl Connections {
         }
         Ok(readers)
     }
+}
+
+/// The ids of the first connections of each account, by id.
+fn first_of_each_account(connections: Select<connection::Entity>) -> SelectStatement {
+    let place = Expr::cust("ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY id)");
+    let placed = connections.select_only().column(connection::Column::Id).expr_as(place, "place").into_query();
+    Query::select()
+        .column(connection::Column::Id)
+        .from_subquery(placed, "placed")
+        .and_where(Expr::col("place").lte(MOST_READERS))
+        .to_owned()
 }
 
 fn picked(viewer: &Viewer, filter: &AuthorizationFilter) -> Result<Select<authorization::Entity>> {

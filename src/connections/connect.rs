@@ -1,7 +1,7 @@
 //! Plugging in: in the browser, through an authorization that exists, or with credentials.
 
 use entity::{AttemptKind, attempt, authorization, client, connection};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use url::Url;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{
     attempts::NewAttempt,
     callback::refused,
     credentials::{Fresh, key_of_fields},
-    held::hold_one,
+    held::{Held, hold_one},
     lifecycle::Change,
     plan::Plan,
     plug::NewConnection,
@@ -76,13 +76,21 @@ impl Connections {
             return Ok(Started::Connected(known));
         }
         self.require_client(viewer.workspace(), input.client).await?;
-        let new = NewConnection { name, client: input.client, external_id, account: None };
-        match input.using {
+        let new = NewConnection { name, client: input.client, external_id: external_id.clone(), account: None };
+        let started = match input.using {
             ConnectUsing::Browser { fields, return_url } => {
                 self.connect_in_browser(viewer, &connector, new, account, fields, return_url).await
             }
             ConnectUsing::Authorization(id) => self.connect_through(viewer, &connector, new, account, id).await,
             ConnectUsing::Credentials(fields) => self.connect_with(viewer, &connector, new, account, fields).await,
+        };
+        match started {
+            // Another call with the same external id may have been faster: this one is answered as the second of two.
+            Err(Error::Rejected(errors)) => {
+                let known = self.known_as(viewer, external_id.as_deref()).await?;
+                known.map(Started::Connected).ok_or(Error::Rejected(errors))
+            }
+            started => started,
         }
     }
 
@@ -129,11 +137,7 @@ impl Connections {
         let row = self.usable_authorization(viewer, connector, id, &path).await?;
         new.account = self.chosen(connector, &self.usable_credential(&row).await?, account.as_deref()).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let held = hold_one(&change.txn, id).await?.filter(|held| !held.is_removed());
-        let mut held = held.ok_or_else(meanwhile)?;
-        if held.authorization.status == entity::Status::Disconnected {
-            return Err(disconnected(id, &path).into());
-        }
+        let mut held = change.hold_working(id, &path).await?;
         let connection = change.plug(&mut held, connector, new, viewer).await?;
         change.commit().await?;
         Ok(Started::Connected(connection))
@@ -192,6 +196,21 @@ impl Connections {
         id: Uuid,
         path: &[&str],
     ) -> Result<authorization::Model> {
+        let row = self.own_authorization(viewer, id, path).await?;
+        if row.connector != connector.slug || row.method != entity::AuthMethod::OAuth2 {
+            let error = UserError::new(UserErrorCode::Invalid, "This authorization does not fit this data source.");
+            return Err(error.at(path.iter().copied()).into());
+        }
+        if row.status == entity::Status::Disconnected { Err(disconnected(id, path).into()) } else { Ok(row) }
+    }
+
+    /// An authorization, of whatever kind, that the viewer may use for more.
+    pub(super) async fn own_authorization(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+        path: &[&str],
+    ) -> Result<authorization::Model> {
         let seen = visibility::authorizations(viewer)
             .filter(authorization::Column::Id.eq(id))
             .filter(authorization::Column::RemovedAt.is_null())
@@ -203,11 +222,7 @@ impl Connections {
         if viewer.may(Action::UseAuthorization)? == Reach::Made && row.created_by != viewer.user() {
             return Err(Error::Forbidden);
         }
-        if row.connector != connector.slug || row.method != entity::AuthMethod::OAuth2 {
-            let error = UserError::new(UserErrorCode::Invalid, "This authorization does not fit this data source.");
-            return Err(error.at(path.iter().copied()).into());
-        }
-        if row.status == entity::Status::Disconnected { Err(disconnected(id, path).into()) } else { Ok(row) }
+        Ok(row)
     }
 
     /// The account that is meant, where the connector has several: without a browser nothing can ask.
@@ -222,25 +237,6 @@ impl Connections {
             Choice::This(account) => Ok(Some(account)),
             Choice::Open => Err(Error::invalid("accountId", "Say which of the available accounts is meant.")),
         }
-    }
-
-    /// A connection that is known by this external id already.
-    async fn known_as(&self, viewer: &Viewer, external_id: Option<&str>) -> Result<Option<connection::Model>> {
-        let Some(external_id) = external_id else { return Ok(None) };
-        let Some(known) = self.holder_of(viewer.workspace(), external_id).await? else { return Ok(None) };
-        let seen = visibility::live_connections(viewer).filter(connection::Column::Id.eq(known.id));
-        let seen = seen.one(self.db.reader()).await?;
-        seen.map(Some).ok_or_else(|| external_id_taken(Some(known.id)))
-    }
-
-    /// The live connection of the workspace that has this external id.
-    pub(super) async fn holder_of(&self, workspace: Uuid, external_id: &str) -> Result<Option<connection::Model>> {
-        Ok(connection::Entity::find()
-            .filter(connection::Column::WorkspaceId.eq(workspace))
-            .filter(connection::Column::ExternalId.eq(external_id))
-            .filter(connection::Column::RemovedAt.is_null())
-            .one(self.db.reader())
-            .await?)
     }
 
     pub(super) async fn require_client(&self, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
@@ -274,6 +270,15 @@ impl Connections {
     }
 }
 
+impl Change<'_> {
+    /// Locks the authorization `id`, to add connections to it: it has to work.
+    pub(super) async fn hold_working(&self, id: Uuid, path: &[&str]) -> Result<Held> {
+        let held = hold_one(&self.txn, id).await?.filter(|held| !held.is_removed()).ok_or_else(meanwhile)?;
+        let works = held.authorization.status != entity::Status::Disconnected;
+        if works { Ok(held) } else { Err(disconnected(id, path).into()) }
+    }
+}
+
 /// The live OAuth authorization of this account.
 pub(super) async fn find_authorization<C: ConnectionTrait>(
     db: &C,
@@ -292,24 +297,7 @@ pub(super) async fn find_authorization<C: ConnectionTrait>(
     Ok(row.map(|row| row.id))
 }
 
-/// What a unique index said: someone else connected the same at this moment.
-pub(super) fn taken(error: sea_orm::DbErr) -> Error {
-    match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(index)) if index.contains("external_id") => external_id_taken(None),
-        Some(SqlErr::UniqueConstraintViolation(_)) => meanwhile(),
-        _ => error.into(),
-    }
-}
-
-pub(super) fn external_id_taken(by: Option<Uuid>) -> Error {
-    let error = UserError::new(UserErrorCode::Conflict, "Another connection has this external id.").at(["externalId"]);
-    match by {
-        Some(id) => error.against(Conflict::Connection(id)).into(),
-        None => error.into(),
-    }
-}
-
-fn disconnected(authorization: Uuid, path: &[&str]) -> UserError {
+pub(super) fn disconnected(authorization: Uuid, path: &[&str]) -> UserError {
     UserError::new(UserErrorCode::Conflict, "This authorization is disconnected. Reconnect it first.")
         .at(path.iter().copied())
         .against(Conflict::Authorization(authorization))

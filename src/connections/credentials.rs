@@ -7,7 +7,7 @@ use entity::{Status, authorization};
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr,
     sea_query::{Expr, OnConflict},
 };
 use sha2::{Digest, Sha256};
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    connect::taken,
     held::Held,
     lifecycle::{Change, standing},
+    settle::meanwhile,
 };
 use crate::{
     catalogue::Connector,
@@ -190,7 +190,11 @@ impl Change<'_> {
         // Only the lifecycle writes a status.
         row.status = sea_orm::ActiveValue::NotSet;
         row.id = Set(held.authorization.id);
-        row.update(&self.txn).await.map_err(taken)?;
+        row.update(&self.txn).await.map_err(|error| match error.sql_err() {
+            // Somebody else signed in as the same account at this moment.
+            Some(SqlErr::UniqueConstraintViolation(_)) => meanwhile(),
+            _ => error.into(),
+        })?;
         Ok(())
     }
 

@@ -22,7 +22,6 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    connect::taken,
     held::Held,
     list::BATCH,
     news::{covered, touched},
@@ -311,8 +310,10 @@ impl<'a> Change<'a> {
 
     /// Writes a connection as it is in memory.
     pub(super) async fn write_member(&self, row: &connection::Model) -> Result<()> {
-        connection::ActiveModel::from(row.clone()).reset_all().update(&self.txn).await.map_err(taken)?;
-        Ok(())
+        match connection::ActiveModel::from(row.clone()).reset_all().update(&self.txn).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.connections.in_the_way(error, row).await),
+        }
     }
 
     /// Opens a disconnection, or the last one again where this is a flap of it.

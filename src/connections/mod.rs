@@ -7,7 +7,7 @@
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `findings.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
-//! | `connect.rs`, `plug.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `ownership.rs` | what people ask for |
+//! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
@@ -20,7 +20,9 @@ mod callback;
 mod changes;
 mod checks;
 mod concerned;
+mod conflicts;
 mod connect;
+mod connect_accounts;
 mod counts;
 mod credentials;
 mod departed_clients;
@@ -54,6 +56,7 @@ pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccount
 pub use callback::{Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use connect::{Connect, ConnectUsing, Started};
+pub use connect_accounts::{AccountToConnect, ConnectAccounts, ConnectedAccount};
 pub use counts::Counts;
 pub use disconnections::DisconnectionFilter;
 pub use due::Due;

@@ -46,8 +46,8 @@ impl Change<'_> {
             }
             if let Some(connector) = &connector {
                 row.probe_at = self.connections.account_probe_at(connector, row.account_id.as_deref(), self.now);
-                self.require_free(connector, row.client_id, &row.account_key, Some(row.id)).await?;
             }
+            self.require_free(row).await?;
             self.write_member(&member.row).await?;
             onto.members.push(member);
         }
@@ -101,9 +101,7 @@ impl Change<'_> {
         let key = member.row.account_id.clone().or(identity).or(otherwise);
         member.row.account_key = key.unwrap_or_else(|| member.row.account_key.clone());
         let row = member.row.clone();
-        if let Some(connector) = self.connections.connector_of(&row.connector) {
-            self.require_free(&connector, row.client_id, &row.account_key, Some(row.id)).await?;
-        }
+        self.require_free(&row).await?;
         self.write_member(&row).await
     }
 }

@@ -1,19 +1,19 @@
-//! Adding a connection to an authorization that is held.
+//! Adding connections to an authorization that is held.
 
 use entity::connection;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter};
-use serde_json::json;
+use sea_orm::{ActiveModelTrait, EntityTrait, SqlErr};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    connect::taken,
     held::{Held, Member},
     lifecycle::Change,
+    list::BATCH,
 };
 use crate::{
     access::Viewer,
     catalogue::Connector,
-    error::{Conflict, Result, UserError, UserErrorCode},
+    error::Result,
     ids::{Kind, NodeId},
     journal::Touched,
     pages::fold,
@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// A connection that is about to be.
+#[derive(Clone)]
 pub(super) struct NewConnection {
     pub(super) name: Option<String>,
     pub(super) client: Option<Uuid>,
@@ -53,15 +54,61 @@ impl Change<'_> {
         if let Some(client) = new.client {
             people::client_stays(&self.txn, self.workspace, client).await?;
         }
+        let row = self.draft(held, connector, new, viewer, key_of_fields);
+        self.require_free(&row).await?;
+        if let Err(error) = connection::ActiveModel::from(row.clone()).insert(&self.txn).await {
+            return Err(self.connections.in_the_way(error, &row).await);
+        }
+        let details = json!({ "name": row.name, "connector": row.connector });
+        self.tell_added(held, NodeId { kind: Kind::Connection, id: row.id }, vec![row.clone()], details);
+        Ok(row)
+    }
+
+    /// Adds connections that were drafted, and found free of conflicts, with one entry for them all. False when somebody
+    /// else took the place of one of them at this moment: then the transaction is lost.
+    pub(super) async fn plug_all(&mut self, held: &mut Held, mut rows: Vec<connection::Model>) -> Result<bool> {
+        // Two who write the same at once wait for each other in one order, and not in a circle.
+        rows.sort_by(|one, other| {
+            (&one.external_id, one.client_id, &one.account_key).cmp(&(
+                &other.external_id,
+                other.client_id,
+                &other.account_key,
+            ))
+        });
+        for part in rows.chunks(BATCH) {
+            let part = part.iter().cloned().map(connection::ActiveModel::from);
+            match connection::Entity::insert_many(part).exec_without_returning(&self.txn).await {
+                Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+                    return Ok(false);
+                }
+                written => written?,
+            };
+        }
+        rows.sort_by_key(|row| row.id);
+        if !rows.is_empty() {
+            let names: Vec<Value> = rows.iter().map(added).collect();
+            let details = json!({ "connector": held.authorization.connector, "connections": names });
+            self.tell_added(held, NodeId { kind: Kind::Authorization, id: held.id() }, rows, details);
+        }
+        Ok(true)
+    }
+
+    /// The connection that is to be, through a held authorization that works.
+    pub(super) fn draft(
+        &self,
+        held: &Held,
+        connector: &Connector,
+        new: NewConnection,
+        viewer: &Viewer,
+        key_of_fields: Option<String>,
+    ) -> connection::Model {
         let id = self.new_id();
         let account = new.account.as_ref();
         let identity = held.authorization.account_id.clone();
         let key = account.map(|account| account.id.clone()).or(identity).or(key_of_fields);
-        let key = key.unwrap_or_else(|| format!("connection:{id}"));
-        self.require_free(connector, new.client, &key, None).await?;
         let name =
             new.name.unwrap_or_else(|| default_name(connector, account, held.authorization.account_name.as_deref()));
-        let row = connection::Model {
+        connection::Model {
             id,
             workspace_id: self.workspace,
             name_key: fold(&name),
@@ -72,7 +119,7 @@ impl Change<'_> {
             authorization_id: held.id(),
             account_id: account.map(|account| account.id.clone()),
             account_name: account.map(|account| account.name.clone()),
-            account_key: key,
+            account_key: key.unwrap_or_else(|| format!("connection:{id}")),
             status: held.authorization.status,
             status_changed_at: self.now,
             lost_access: false,
@@ -86,45 +133,23 @@ impl Change<'_> {
             created_by: viewer.user(),
             created_at: self.now,
             removed_at: None,
-        };
-        let row = connection::ActiveModel::from(row).insert(&self.txn).await.map_err(taken)?;
-        let member = Member { row: row.clone(), shares: Vec::new(), own: None };
-        let after = Some(held.fact(&member));
-        held.members.push(member);
-        let touched = vec![Touched { connection: id, before: None, after }];
-        let details = json!({ "name": row.name, "connector": row.connector });
-        self.tell("connection.added", NodeId { kind: Kind::Connection, id }, touched, details);
-        Ok(row)
-    }
-
-    /// Refuses what is connected for this client already.
-    pub(super) async fn require_free(
-        &self,
-        connector: &Connector,
-        client: Option<Uuid>,
-        key: &str,
-        except: Option<Uuid>,
-    ) -> Result<()> {
-        let same_client = match client {
-            Some(client) => connection::Column::ClientId.eq(client),
-            None => connection::Column::ClientId.is_null(),
-        };
-        let there = connection::Entity::find()
-            .filter(connection::Column::WorkspaceId.eq(self.workspace))
-            .filter(connection::Column::Connector.eq(&connector.slug))
-            .filter(same_client)
-            .filter(connection::Column::AccountKey.eq(key))
-            .filter(connection::Column::RemovedAt.is_null())
-            .one(&self.txn)
-            .await?;
-        match there.filter(|there| Some(there.id) != except) {
-            Some(there) => {
-                let message = "This account is connected for this client already.";
-                Err(UserError::new(UserErrorCode::Conflict, message).against(Conflict::Connection(there.id)).into())
-            }
-            None => Ok(()),
         }
     }
+
+    fn tell_added(&mut self, held: &mut Held, subject: NodeId, rows: Vec<connection::Model>, details: Value) {
+        let mut touched = Vec::with_capacity(rows.len());
+        for row in rows {
+            let member = Member { row, shares: Vec::new(), own: None };
+            touched.push(Touched { connection: member.row.id, before: None, after: Some(held.fact(&member)) });
+            held.members.push(member);
+        }
+        self.tell("connection.added", subject, touched, details);
+    }
+}
+
+/// What the audit log tells of one among many.
+fn added(row: &connection::Model) -> Value {
+    json!({ "id": NodeId { kind: Kind::Connection, id: row.id }.to_string(), "name": row.name })
 }
 
 /// The connector's and the account's name.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use entity::{Role, connection, connection_share, user};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     Connections,
-    connect::{external_id_taken, taken},
+    conflicts::external_id_taken,
     held::{Held, Member, hold_one},
     lifecycle::{Change, Healed},
     settle::{Choice, meanwhile},
@@ -49,7 +49,7 @@ impl Connections {
         if let Patch::Set(wanted) = &external_id {
             let holder = self.holder_of(viewer.workspace(), wanted).await?;
             if let Some(other) = holder.filter(|other| other.id != row.id) {
-                return Err(external_id_taken(Some(other.id)));
+                return Err(external_id_taken(other.id).into());
             }
         }
         let account = match input.account.or_keep("accountId")? {
@@ -69,12 +69,13 @@ impl Connections {
         member.client_id = input.client.after(member.client_id);
         member.external_id = external_id.after(member.external_id.take());
         let elsewhere = account.is_some();
-        self.put_account(&change, &mut held, place, account).await?;
+        self.put_account(&change, member, account);
+        change.require_free(member).await?;
         let row = held.members[place].row.clone();
         if row == was {
             return Ok(row);
         }
-        connection::ActiveModel::from(row.clone()).reset_all().update(&change.txn).await.map_err(taken)?;
+        change.write_member(&row).await?;
         self.tell_updated(&mut change, &held, place, before);
         if elsewhere {
             change.regain(&mut held, &[row.id], Healed::ByTheWay(viewer)).await?;
@@ -97,22 +98,16 @@ impl Connections {
         }
     }
 
-    async fn put_account(
+    fn put_account(
         &self,
         change: &Change<'_>,
-        held: &mut Held,
-        place: usize,
+        row: &mut connection::Model,
         account: Option<(std::sync::Arc<Connector>, Account)>,
-    ) -> Result<()> {
-        let row = &mut held.members[place].row;
+    ) {
         if let Some((connector, account)) = account {
             row.account_key.clone_from(&account.id);
             row.probe_at = self.account_probe_at(&connector, Some(&account.id), change.now);
             (row.account_id, row.account_name) = (Some(account.id), Some(account.name));
-        }
-        match self.connector_of(&row.connector) {
-            Some(connector) => change.require_free(&connector, row.client_id, &row.account_key, Some(row.id)).await,
-            None => Ok(()),
         }
     }
 

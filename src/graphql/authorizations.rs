@@ -180,7 +180,7 @@ impl AvailableAccount {
         &self.0.account.name
     }
 
-    /// The connections that read it already.
+    /// The connections that read it already, the first 100 by id.
     async fn connections(&self, ctx: &Context<'_>) -> Result<Vec<Connection>, ApiError> {
         beside::list(ctx, self.0.connections.clone()).await
     }

@@ -10,6 +10,7 @@ use super::{
     catalogue::CatalogueQuery,
     changes::{ChangesQuery, ChangesSubscription},
     connect::ConnectMutation,
+    connect_accounts::ConnectAccountsMutation,
     connections::ConnectionsQuery,
     disconnections::DisconnectionsQuery,
     event_cursor::EventCursorQuery,
@@ -39,7 +40,14 @@ pub struct Query(
 
 /// What can be changed. Each takes one `input`; what can be mended is in the payload's `errors`.
 #[derive(MergedObject, Default)]
-pub struct Mutation(ConnectMutation, UpkeepMutation, NotificationsMutation, PeopleMutation, ApiKeysMutation);
+pub struct Mutation(
+    ConnectMutation,
+    ConnectAccountsMutation,
+    UpkeepMutation,
+    NotificationsMutation,
+    PeopleMutation,
+    ApiKeysMutation,
+);
 
 /// What can be followed. Every event carries the `cursor` of its place in the workspace's journal; `after` replays
 /// what came since, in order, then goes on live. CURSOR_EXPIRED: read the list again.

@@ -15,7 +15,7 @@ use super::{
     ledger::Access,
     rows,
     state::Key,
-    world::{ACCOUNTS, Account, shop_name},
+    world::{ACCOUNTS, Account, MANAGER, Shown, managed, shop_name},
 };
 
 /// The one region whose API answers; the token answer of the analytics product names it.
@@ -36,9 +36,8 @@ pub(super) async fn userinfo(State(sandbox): State<Sandbox>, headers: HeaderMap)
 pub(super) async fn accounts(State(sandbox): State<Sandbox>, headers: HeaderMap) -> Response {
     let work = || -> Reply {
         let access = sandbox.bearer(&headers, "ads.read")?;
-        let withdrawn = &sandbox.state().withdrawn;
-        let seen = ACCOUNTS.iter().filter(|account| sees(&access, account) && !withdrawn.contains(account.id));
-        let list: Vec<Value> = seen.map(|account| json!({ "id": account.id, "name": account.name })).collect();
+        let list: Vec<Value> =
+            sandbox.seen(&access).map(|account| json!({ "id": account.id, "name": account.name })).collect();
         Ok(Answer::ok(json!({ "accounts": list })))
     };
     sandbox.reply(Endpoint::Accounts, work).await
@@ -61,7 +60,7 @@ pub(super) async fn report(State(sandbox): State<Sandbox>, Path(id): Path<String
         if access.scopes.contains(&"ads.spend") {
             columns.push(("spend", 50..500));
         }
-        Ok(rows::answer(account.id, &columns, sandbox.now()))
+        Ok(rows::answer(&account.id, &columns, sandbox.now()))
     };
     sandbox.reply(Endpoint::Report, work).await
 }
@@ -147,19 +146,28 @@ impl Sandbox {
         Ok(access)
     }
 
-    fn open_account(&self, headers: &HeaderMap, id: &str) -> Result<(&'static Account, Access), Answer> {
+    /// The accounts that whoever granted it sees now.
+    fn seen(&self, access: &Access) -> impl Iterator<Item = Shown> + use<> {
+        let state = self.state();
+        let own = ACCOUNTS.iter().filter(|account| sees(access, account) && !state.withdrawn.contains(account.id));
+        let own: Vec<Shown> = own.map(Shown::from).collect();
+        let count = if access.person.key == MANAGER { state.options.managed_accounts } else { 0 };
+        own.into_iter().chain(managed(count))
+    }
+
+    fn open_account(&self, headers: &HeaderMap, id: &str) -> Result<(Shown, Access), Answer> {
         let access = self.bearer(headers, "ads.read")?;
-        let account = ACCOUNTS.iter().find(|account| account.id == id);
-        let account =
-            account.ok_or_else(|| Answer::error(StatusCode::NOT_FOUND, "not_found", "There is no such account."))?;
-        if !sees(&access, account) || self.state().withdrawn.contains(account.id) {
+        if let Some(account) = self.seen(&access).find(|account| account.id == id) {
+            return Ok((account, access));
+        }
+        if ACCOUNTS.iter().any(|account| account.id == id) {
             return Err(Answer::error(
                 StatusCode::FORBIDDEN,
                 "access_withdrawn",
                 "You no longer have access to this account.",
             ));
         }
-        Ok((account, access))
+        Err(Answer::error(StatusCode::NOT_FOUND, "not_found", "There is no such account."))
     }
 
     /// A grant of one shop does not open another.

@@ -73,11 +73,18 @@ pub struct Options {
     /// On by default: every renewal hands out a new refresh token, and the old one coming again ends the grant
     /// (RFC 9700 §4.14.2). Off: renewals hand out none, and the first goes on working.
     pub rotate_refresh_tokens: bool,
+    /// How many customers' accounts Ada manages beside her own: `200-001`, `200-002` and so on. None by default.
+    pub managed_accounts: u16,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { redirect_uri: None, access_token_lifetime: TimeDelta::hours(1), rotate_refresh_tokens: true }
+        Self {
+            redirect_uri: None,
+            access_token_lifetime: TimeDelta::hours(1),
+            rotate_refresh_tokens: true,
+            managed_accounts: 0,
+        }
     }
 }
 

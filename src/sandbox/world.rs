@@ -51,6 +51,26 @@ pub const ACCOUNTS: [Account; 4] = [
     Account { id: "100-404", name: "Okafor Orchards", people: &["ben"] },
 ];
 
+/// An account as the API shows it.
+pub(super) struct Shown {
+    pub(super) id: String,
+    pub(super) name: String,
+}
+
+impl From<&Account> for Shown {
+    fn from(account: &Account) -> Self {
+        Self { id: account.id.to_owned(), name: account.name.to_owned() }
+    }
+}
+
+/// The first `count` of the customers' accounts that Ada sees as their manager.
+pub(super) fn managed(count: u16) -> impl Iterator<Item = Shown> {
+    (1..=count).map(|number| Shown { id: format!("200-{number:03}"), name: format!("Customer {number:03}") })
+}
+
+/// The manager's key.
+pub(super) const MANAGER: &str = "ada";
+
 /// Names of the API keys: what `/keyed/me` answers as id and name. Their values are made at construction.
 pub(super) const KEYS: [(&str, &str); 3] =
     [("lamps", "Lindqvist Lamps"), ("hotels", "Harbour Hotels"), ("orchards", "Okafor Orchards")];

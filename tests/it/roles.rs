@@ -62,6 +62,11 @@ const MUTATIONS: &[Row] = &[
         NOT_CLIENTS,
     ),
     (
+        r#"connectAccounts(input: { authorizationId: "@manager", accounts: [{ accountId: "100-404", clientId: "@client" }] })
+           { results { accountId connection { id } } errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (
         r#"decideAttempt(input: { attemptId: "@waiting", accountId: "100-303" })
            { attempt { status } errors { code message field } }"#,
         NOT_CLIENTS,
@@ -213,6 +218,7 @@ async fn what_is_never_permitted_is_forbidden_before_anything_is_looked_up() {
         (&agency.acme_login, "reconnect", json!({ "connectionId": "" })),
         (&agency.acme_login, "updateConnection", json!({ "connectionId": nothing, "name": null })),
         (&agency.acme_login, "shareConnection", json!({ "connectionId": nothing })),
+        (&agency.acme_login, "connectAccounts", json!({ "authorizationId": nothing, "accounts": [] })),
         (&agency.acme_login, "decideAttempt", json!({ "attemptId": nothing })),
         (&agency.acme_login, "connect", json!({ "connector": "none", "using": { "browser": {} } })),
         (&agency.acme_login, "markNotificationsRead", json!({ "notificationIds": [nothing] })),
@@ -360,8 +366,11 @@ impl Cast {
         let (waiting, url) = starts(starter, "sandbox-ads", &agency.acme).await;
         agency.stage.browser().signs_in(&url, "ada").await;
         assert_eq!(starter.attempt(&waiting).await["status"], "NEEDS_DECISION");
+        let bens = json!({ "connector": "sandbox-ads", "clientId": agency.globex, "accountId": "100-404" });
+        let bens = starter.connects(&agency.stage.browser(), bens, "ben").await;
         let words = vec![
             ("connection", agency.acme_visits.clone()),
+            ("manager", id(&bens["authorization"])),
             ("authorization", agency.visits_authorization.clone()),
             ("client", agency.acme.clone()),
             ("spare", agency.admin.creates_client("Umbrella").await),

@@ -86,6 +86,12 @@ const MUTATIONS: &[Place] = &[
         NotFound(&["using", "authorizationId"]),
     ),
     (
+        "ConnectAccountsInput.authorizationId",
+        Kind::Authorization,
+        r#"connectAccounts(input: { authorizationId: $id, accounts: [{ accountId: "100-301" }] })"#,
+        NotFound(&["authorizationId"]),
+    ),
+    (
         "DecideAttemptInput.attemptId",
         Kind::Attempt,
         "decideAttempt(input: { attemptId: $id })",
@@ -197,13 +203,13 @@ const MUTATIONS: &[Place] = &[
     ),
 ];
 
-/// Tested below, by itself.
-const SUBSCRIPTIONS: [&str; 1] = ["Subscription.authorizationAttemptChanged(id:)"];
+/// Tested below, each by itself.
+const BY_THEMSELVES: [&str; 2] = ["Subscription.authorizationAttemptChanged(id:)", "AccountToConnect.clientId"];
 
 #[test]
 fn every_place_for_an_id_has_a_row_and_every_row_a_place() {
     let rows: BTreeSet<String> =
-        QUERIES.iter().chain(MUTATIONS).map(|row| row.0).chain(SUBSCRIPTIONS).map(str::to_owned).collect();
+        QUERIES.iter().chain(MUTATIONS).map(|row| row.0).chain(BY_THEMSELVES).map(str::to_owned).collect();
     let arguments = schema_fields::fields().into_iter().flat_map(|field| field.arguments);
     let places = arguments.chain(schema_fields::inputs()).filter(|input| input.type_name == "ID");
     let places: BTreeSet<String> = places.map(|input| input.place).collect();
@@ -259,6 +265,24 @@ async fn an_id_of_another_workspace_is_like_one_of_nothing_in_every_mutation() {
         assert_eq!((&error["code"], &error["field"]), (&json!("NOT_FOUND"), &json!(path)), "{place}: {foreign:#}");
         assert_eq!(error["conflictsWith"], Value::Null, "{place}");
     }
+    assert_eq!(elsewhere.whole().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_workspace_is_like_none_in_a_row_of_many() {
+    let (agency, elsewhere) = two_workspaces().await;
+    let before = elsewhere.whole().await;
+    let mutation = format!(
+        r#"mutation($id: ID!) {{ connectAccounts(input: {{ authorizationId: "{}",
+             accounts: [{{ accountId: "100-303", clientId: $id }}] }})
+             {{ results {{ connection {{ id }} errors {{ code field conflictsWith {{ id }} }} }} errors {{ code }} }} }}"#,
+        agency.ads_authorization
+    );
+    let client = elsewhere.id(Kind::Client);
+    let foreign = alike(&agency.admin, "AccountToConnect.clientId", &mutation, Kind::Client, &client).await;
+    let error = json!({ "code": "NOT_FOUND", "field": ["accounts", "0", "clientId"], "conflictsWith": null });
+    let row = json!({ "connection": null, "errors": [error] });
+    assert_eq!(foreign["data"]["connectAccounts"], json!({ "results": [row], "errors": [] }));
     assert_eq!(elsewhere.whole().await, before);
 }
 

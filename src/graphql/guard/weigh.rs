@@ -1,7 +1,7 @@
 //! How many fields an answer may hold: what stands within a page counts once for each of its nodes.
 //!
 //! The contract makes pages easy to see without the schema: a page is a field that selects `nodes` or `edges`, of the size that
-//! `first` or `last` says, and a list by ids is as long as its argument `ids`.
+//! `first` or `last` says, and a list by ids is as long as its argument `ids`. A mutation of many `accounts` answers for each.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ impl<'d> Scales<'d> {
 
     fn field(&mut self, field: &'d Field) -> Weight {
         let within = self.selection_set(&field.selection_set.node);
-        let times = if within.lists_nodes { self.page_size(field) } else { self.listed_ids(field) };
+        let times = if within.lists_nodes { self.page_size(field) } else { self.named(field) };
         Weight {
             fields: within.fields.saturating_mul(times).saturating_add(1),
             lists_nodes: matches!(field.name.node.as_str(), "nodes" | "edges"),
@@ -67,9 +67,14 @@ impl<'d> Scales<'d> {
         asked.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE)
     }
 
-    fn listed_ids(&self, field: &Field) -> u64 {
-        match self.argument(field, "ids") {
-            Some(Value::List(ids)) => u64::try_from(ids.len()).unwrap_or(u64::MAX).max(1),
+    /// How many things the field's arguments name, each of which it answers for.
+    fn named(&self, field: &Field) -> u64 {
+        let accounts = || match self.argument(field, "input")? {
+            Value::Object(mut input) => input.swap_remove("accounts"),
+            _ => None,
+        };
+        match self.argument(field, "ids").or_else(accounts) {
+            Some(Value::List(named)) => u64::try_from(named.len()).unwrap_or(u64::MAX).max(1),
             _ => 1,
         }
     }

@@ -200,7 +200,10 @@ impl Inputs {
         match &definition.kind {
             TypeKind::Scalar | TypeKind::Enum(_) => String::new(),
             _ if has("totalCount") => "{ totalCount nodes { __typename } }".to_owned(),
-            _ if has("errors") => "{ errors { code message field } }".to_owned(),
+            _ if has("errors") => {
+                let rows = if has("results") { "results { errors { code message field } } " } else { "" };
+                format!("{{ {rows}errors {{ code message field }} }}")
+            }
             _ => "{ __typename }".to_owned(),
         }
     }

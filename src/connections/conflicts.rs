@@ -1,0 +1,93 @@
+//! What is in the way of a connection: another with its external id, or with its account for the same client.
+//!
+//! Each is looked for before anything is written. Whoever was there first in a transaction that ended only after that
+//! look is found by the database's unique indexes, and named then.
+
+use entity::connection;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Select, SqlErr};
+use uuid::Uuid;
+
+use super::{Connections, lifecycle::Change, settle::meanwhile, visibility};
+use crate::{
+    access::Viewer,
+    error::{Conflict, Error, Result, UserError, UserErrorCode},
+};
+
+impl Connections {
+    /// A connection that is known by this external id already. CONFLICT where the viewer may not see it.
+    pub(super) async fn known_as(
+        &self,
+        viewer: &Viewer,
+        external_id: Option<&str>,
+    ) -> Result<Option<connection::Model>> {
+        let Some(external_id) = external_id else { return Ok(None) };
+        let Some(known) = self.holder_of(viewer.workspace(), external_id).await? else { return Ok(None) };
+        let seen = visibility::live_connections(viewer).filter(connection::Column::Id.eq(known.id));
+        let seen = seen.one(self.db.reader()).await?;
+        seen.map(Some).ok_or_else(|| external_id_taken(known.id).into())
+    }
+
+    /// The live connection of the workspace that has this external id.
+    pub(super) async fn holder_of(&self, workspace: Uuid, external_id: &str) -> Result<Option<connection::Model>> {
+        let live = live(workspace).filter(connection::Column::ExternalId.eq(external_id));
+        Ok(live.one(self.db.reader()).await?)
+    }
+
+    /// Why `row` could not be written: what a unique index kept it from, by its name.
+    pub(super) async fn in_the_way(&self, error: DbErr, row: &connection::Model) -> Error {
+        let Some(SqlErr::UniqueConstraintViolation(index)) = error.sql_err() else { return error.into() };
+        let named = match &row.external_id {
+            Some(external_id) if index.contains("external_id") => {
+                let holder = self.holder_of(row.workspace_id, external_id).await;
+                holder.map(|holder| holder.map(|other| external_id_taken(other.id)))
+            }
+            _ => {
+                let other = in_place_of(row).one(self.db.reader()).await.map_err(Error::from);
+                other.map(|other| other.map(|other| connected_already(other.id)))
+            }
+        };
+        // It may be gone again.
+        named.map_or_else(|error| error, |named| named.map_or_else(meanwhile, Error::from))
+    }
+}
+
+impl Change<'_> {
+    /// Refuses what is connected for this client already.
+    pub(super) async fn require_free(&self, row: &connection::Model) -> Result<()> {
+        match in_place_of(row).one(&self.txn).await? {
+            Some(other) => Err(connected_already(other.id).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The other connection of the same account for the same client.
+fn in_place_of(row: &connection::Model) -> Select<connection::Entity> {
+    let same_client = match row.client_id {
+        Some(client) => connection::Column::ClientId.eq(client),
+        None => connection::Column::ClientId.is_null(),
+    };
+    live(row.workspace_id)
+        .filter(connection::Column::Connector.eq(&row.connector))
+        .filter(same_client)
+        .filter(connection::Column::AccountKey.eq(&row.account_key))
+        .filter(connection::Column::Id.ne(row.id))
+}
+
+/// Every connection of the workspace that was not removed, whoever may see it.
+pub(super) fn live(workspace: Uuid) -> Select<connection::Entity> {
+    connection::Entity::find()
+        .filter(connection::Column::WorkspaceId.eq(workspace))
+        .filter(connection::Column::RemovedAt.is_null())
+}
+
+pub(super) fn connected_already(by: Uuid) -> UserError {
+    UserError::new(UserErrorCode::Conflict, "This account is connected for this client already.")
+        .against(Conflict::Connection(by))
+}
+
+pub(super) fn external_id_taken(by: Uuid) -> UserError {
+    UserError::new(UserErrorCode::Conflict, "Another connection has this external id.")
+        .at(["externalId"])
+        .against(Conflict::Connection(by))
+}
