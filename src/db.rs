@@ -12,7 +12,9 @@ use sea_orm::{
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
-/// How many sockets a pool holds.
+use crate::telemetry::Usage;
+
+/// How many handles a pool holds.
 const POOL: u32 = 10;
 
 /// Handles to read and to write; cheap to clone.
@@ -72,6 +74,19 @@ impl Db {
         self.reader.ping().await
     }
 
+    /// How far each pool is used, by its name.
+    pub fn pools(&self) -> Vec<(&'static str, Usage)> {
+        if !self.is_sqlite() {
+            let pool = self.reader.get_postgres_connection_pool();
+            return vec![("shared", usage(pool.size(), pool.num_idle(), POOL))];
+        }
+        let (reader, writer) = (self.reader.get_sqlite_connection_pool(), self.writer.get_sqlite_connection_pool());
+        vec![
+            ("reader", usage(reader.size(), reader.num_idle(), POOL)),
+            ("writer", usage(writer.size(), writer.num_idle(), 1)),
+        ]
+    }
+
     /// Whether this is SQLite.
     pub fn is_sqlite(&self) -> bool {
         self.reader.get_database_backend() == DatabaseBackend::Sqlite
@@ -92,6 +107,10 @@ impl Db {
         self.writer.close().await?;
         self.reader.close().await
     }
+}
+
+fn usage(open: u32, idle: usize, most: u32) -> Usage {
+    Usage { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), most }
 }
 
 fn options(url: String, size: u32) -> ConnectOptions {

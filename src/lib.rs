@@ -5,7 +5,7 @@
 //! ```text
 //! main → app → http, jobs → graphql → connections → notifications → people → provider
 //!      → journal, catalogue, vault → access → pages, patch → ids, cursor, error, config, db
-//!      → clock, spelling (and the crates `entity` and `migration`)
+//!      → clock, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
 //! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
@@ -32,4 +32,5 @@ pub mod people;
 pub mod provider;
 pub mod sandbox;
 mod spelling;
+pub mod telemetry;
 pub mod vault;

@@ -25,7 +25,8 @@ where
     let filter = EnvFilter::builder().parse(&logging.filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match logging.format {
-        LogFormat::Json => Box::new(builder.json().finish()),
+        // The innermost span is enough: a request's has its id, and JSON repeats them all otherwise.
+        LogFormat::Json => Box::new(builder.json().with_span_list(false).finish()),
         LogFormat::Text => {
             let fields = format::debug_fn(write_field).delimited(" ");
             Box::new(builder.with_ansi(false).fmt_fields(fields).finish())

@@ -42,7 +42,7 @@ pub enum Principal {
 }
 
 /// Who did something, as the journal keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Actor {
     pub user: Option<Uuid>,
     pub api_key: Option<Uuid>,

@@ -29,10 +29,11 @@ use crate::{
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
-    journal::Journal,
+    journal::{Journal, Refusals},
     notifications::Notifications,
     people::People,
     provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
+    telemetry::Telemetry,
     vault::Vault,
 };
 
@@ -110,14 +111,21 @@ impl App {
         .map_err(broken)?;
         connections.check_keys().await.map_err(|_| Problem::new("encryption_keys", WrongKeys))?;
         let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
-        let jobs = Jobs::new(connections.clone(), journal.clone(), kept_answers.clone(), job_settings(config));
+        let telemetry = Telemetry::new(clock.now());
+        let jobs = Jobs::new(
+            connections.clone(),
+            journal.clone(),
+            kept_answers.clone(),
+            job_settings(config),
+            telemetry.jobs.clone(),
+        );
         let services = Services {
             people: people.clone(),
             catalogue,
             provider,
             connections: connections.clone(),
             notifications,
-            journal,
+            journal: journal.clone(),
         };
         if let Some(identity_provider) = &identity_provider {
             identity_provider.get_ready().await;
@@ -125,11 +133,21 @@ impl App {
         let identity_provider = identity_provider.map(|provider| (provider, Arc::new(people.clone()) as Arc<dyn Bind>));
         let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone());
         let request_ids = RequestIds::new(clock.clone(), entropy);
-        let api = Api::new(graphql::build(services), config.limits.clone(), kept_answers);
+        let refusals = Some(Refusals::new(journal.clone()));
+        let schema = graphql::build(services);
+        let api = Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), refusals);
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
-        let transport =
-            Transport::new(api, authenticator, clock, request_ids, origins, config.limits.clone(), stop.clone());
-        let router = http::router(&transport, connections.clone(), db.clone(), &public_url);
+        let transport = Transport::new(http::Parts {
+            api,
+            authenticator,
+            clock,
+            request_ids,
+            origins,
+            limits: config.limits.clone(),
+            telemetry,
+            stop: stop.clone(),
+        });
+        let router = http::router(&transport, connections.clone(), journal, db.clone(), &public_url);
         Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 

@@ -128,6 +128,15 @@ pub(super) fn finish(returned: &mut ServerError, id: RequestId) -> bool {
     true
 }
 
+/// An INTERNAL error of which the log has been told.
+pub(super) fn told(id: RequestId) -> ServerError {
+    let error = Error::internal(String::new());
+    let mut shown = ServerError::new(message(&error), None);
+    shown.extensions = Some(extensions(&error));
+    shown.extensions.get_or_insert_default().set("requestId", id.to_string());
+    shown
+}
+
 fn log_internal(error: &Error, shown: &mut ServerError, id: RequestId) {
     if let Error::Internal(InternalError(what)) = error {
         tracing::error!(request_id = %id, error = what.as_str(), "a request failed");

@@ -1,10 +1,12 @@
 //! From a request to its answer: prepare, then execute or subscribe.
 //!
 //! [`Api`] is the only thing that runs the executor. It owns that a document is guarded before, that the viewer is in the context, that a
-//! panic stays within its operation, and that no error leaves as the executor wrote it. Transports own headers, frames and status codes.
+//! panic stays within its operation, that no error leaves as the executor wrote it, and that what an operation came to is counted and
+//! recorded in the [span](crate::telemetry::span) of its request. Transports own headers, frames and status codes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_graphql::parser::{Error as ParseError, parse_query, types::OperationType};
 use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Variables};
@@ -15,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::asks::Asks;
 use super::documents::{Document, Documents};
 use super::errors::{self, ApiError, Code};
 use super::guard;
@@ -27,6 +30,8 @@ use super::wording::Wording;
 use crate::access::Viewer;
 use crate::config::Limits;
 use crate::error::Error;
+use crate::journal::Refusals;
+use crate::telemetry::{Telemetry, span};
 
 /// The API behind every transport. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +45,9 @@ struct Parts {
     types: FieldTypes,
     mutations: TaskTracker,
     kept_answers: KeptAnswers,
+    telemetry: Telemetry,
+    /// Where refused mutations are noted.
+    refusals: Option<Refusals>,
 }
 
 /// What a mutation with an idempotency key came to.
@@ -52,7 +60,13 @@ pub enum Answered {
 
 impl Api {
     /// The API of `schema` within `limits`.
-    pub fn new<Q, M, S>(schema: Schema<Q, M, S>, limits: Limits, kept_answers: KeptAnswers) -> Self
+    pub fn new<Q, M, S>(
+        schema: Schema<Q, M, S>,
+        limits: Limits,
+        kept_answers: KeptAnswers,
+        telemetry: Telemetry,
+        refusals: Option<Refusals>,
+    ) -> Self
     where
         Q: ObjectType + 'static,
         M: ObjectType + 'static,
@@ -62,7 +76,17 @@ impl Api {
         let documents = Documents::new(limits.kept_documents_bytes);
         let types = FieldTypes::read(&schema.sdl());
         let (engine, mutations) = (Box::new(schema), TaskTracker::new());
-        Self(Arc::new(Parts { engine, limits, documents, wording, types, mutations, kept_answers }))
+        Self(Arc::new(Parts {
+            engine,
+            limits,
+            documents,
+            wording,
+            types,
+            mutations,
+            kept_answers,
+            telemetry,
+            refusals,
+        }))
     }
 
     /// Returns once every mutation that began has ended, whoever still waits for it.
@@ -76,14 +100,18 @@ impl Api {
     /// # Errors
     /// A document that is no GraphQL, that asks for too much, or that does not have the operation.
     pub fn prepare(&self, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
+        self.guarded(request, id).inspect_err(|refusal| self.0.telemetry.operations.invalid(refusal.code()))
+    }
+
+    fn guarded(&self, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
         let RawRequest { query, operation_name, variables } = request;
         let document = self.document(&query)?;
         let operation = document.operation(operation_name.as_deref()).ok_or_else(|| {
             Refusal::invalid("The document has no such operation, or several and none is named.", Vec::new())
         })?;
         guard::check_operation(operation, &document.parsed, &variables, &self.0.limits)?;
-        let kind = operation.ty;
-        Ok(Prepared { document, operation_name, kind, variables, id })
+        let asks = Asks::of(operation, &document.parsed, &self.0.types);
+        Ok(Prepared { document, operation_name, asks, variables, id })
     }
 
     fn document(&self, text: &str) -> Result<Arc<Document>, Refusal> {
@@ -101,11 +129,34 @@ impl Api {
     /// Runs a query or a mutation. Without a viewer only what describes the schema is answered: one field that needs a viewer
     /// leaves the whole response without data.
     pub async fn execute(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Response {
-        if prepared.kind == OperationType::Subscription {
+        let (asks, begun) = (prepared.asks.clone(), Instant::now());
+        span::record_operation(asks.kind(), &asks);
+        let answer = self.executed(viewer, prepared).await;
+        span::record_code(answer.code());
+        self.0.telemetry.operations.answered(asks.kind(), asks.field(), answer.code(), begun.elapsed());
+        if let Some(viewer) = viewer
+            && asks.kind == OperationType::Mutation
+        {
+            self.note_refused(viewer, &asks, &answer);
+        }
+        answer
+    }
+
+    /// Notes for the audit log what `viewer` tried and may not. Nobody waits for it, and nobody is told when it fails.
+    fn note_refused(&self, viewer: &Viewer, asks: &Asks, answer: &Response) {
+        let Some(refusals) = &self.0.refusals else { return };
+        let mutations = answer.errors_with(Code::Forbidden).flat_map(|error| asks.at(error));
+        for noted in mutations.filter_map(|mutation| refusals.note(viewer, mutation)) {
+            self.0.mutations.spawn(noted.in_current_span());
+        }
+    }
+
+    async fn executed(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Response {
+        if prepared.operation() == OperationType::Subscription {
             return Refusal::invalid("A subscription needs a websocket, or Accept: text/event-stream.", Vec::new())
                 .into();
         }
-        let (id, kind, asked) = (prepared.id, prepared.kind, prepared.asked());
+        let (id, kind, asked) = (prepared.id, prepared.operation(), prepared.asked());
         if kind == OperationType::Mutation && viewer.is_some_and(Viewer::is_read_only) {
             return forbidden(id);
         }
@@ -135,6 +186,7 @@ impl Api {
         key: &IdempotencyKey,
     ) -> Result<Answered, Refusal> {
         let id = prepared.id;
+        span::record_operation(prepared.asks.kind(), &prepared.asks);
         let claim = match self.0.kept_answers.find(viewer, key, &prepared.fingerprint()).await {
             Ok(Found::Ours(claim)) => claim,
             Ok(Found::Kept(answer)) => return Ok(Answered::Before(answer)),
@@ -163,16 +215,25 @@ impl Api {
     /// Nothing in the events tells one socket from another: equal [keys](Prepared::key) may share the stream.
     pub fn subscribe(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
         let (api, id, asked) = (self.clone(), prepared.id, prepared.asked());
+        span::record_operation(prepared.asks.kind(), &prepared.asks);
+        let mut running = self.0.telemetry.operations.run(prepared.asks.field().to_owned());
         let answers = AssertUnwindSafe(self.0.engine.stream(prepared.into_request(Some(viewer)))).catch_unwind();
         let events = answers.map(move |answer| {
-            Event::of(answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id)))
+            let answer = answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id));
+            let code = answer.code();
+            let event = Event::of(answer);
+            if !matches!(event, Event::Next(_)) {
+                running.fails(code);
+                span::record_code(code);
+            }
+            event
         });
         until_over(events.chain(stream::iter([Event::Complete]))).boxed()
     }
 
     /// Runs any operation as a stream of events: how it goes over a socket.
     pub fn run(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
-        if prepared.kind == OperationType::Subscription {
+        if prepared.operation() == OperationType::Subscription {
             return self.subscribe(viewer, prepared);
         }
         let (api, viewer) = (self.clone(), viewer.clone());
@@ -231,17 +292,16 @@ fn forbidden(id: RequestId) -> Response {
     Response::executed(async_graphql::Value::Null, vec![errors::reveal(Error::Forbidden, id)])
 }
 
-/// The panic's own text went to the panic hook.
+/// The panic hook has logged it, within the span of the request.
 fn panicked(id: RequestId) -> Response {
-    let error = errors::reveal(Error::internal("a resolver panicked"), id);
-    Response::executed(async_graphql::Value::Null, vec![error])
+    Response::executed(async_graphql::Value::Null, vec![errors::told(id)])
 }
 
 /// A guarded request, ready to run.
 pub struct Prepared {
     document: Arc<Document>,
     operation_name: Option<String>,
-    kind: OperationType,
+    asks: Asks,
     variables: Variables,
     id: RequestId,
 }
@@ -259,7 +319,7 @@ impl Prepared {
 
     /// Whether it is a query, a mutation or a subscription.
     pub fn operation(&self) -> OperationType {
-        self.kind
+        self.asks.kind
     }
 
     /// What makes two subscriptions the same, for viewers who see the same: their events are equal, byte for byte.
@@ -344,7 +404,7 @@ mod tests {
     use async_graphql::{EmptyMutation, EmptySubscription, Object};
 
     use super::*;
-    use crate::clock::{SystemClock, SystemEntropy};
+    use crate::clock::{Clock, SystemClock, SystemEntropy};
     use crate::db::Db;
     use crate::graphql::RequestIds;
     use crate::vault::Vault;
@@ -368,7 +428,8 @@ mod tests {
         let vault = Vault::new(&format!("k:{}=", "A".repeat(43)).into(), entropy.clone()).unwrap();
         let db = Db::open("sqlite::memory:").await.unwrap();
         let kept_answers = KeptAnswers::new(db, vault, clock.clone(), entropy.clone());
-        let api = Api::new(Schema::new(Query, EmptyMutation, EmptySubscription), Limits::default(), kept_answers);
+        let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
+        let api = Api::new(schema, Limits::default(), kept_answers, Telemetry::new(clock.now()), None);
         let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
             let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };

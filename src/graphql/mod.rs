@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `execution.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `execution.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
@@ -17,6 +17,7 @@
 //! | `schema.rs` | the roots, and the schema as text |
 
 pub mod api_keys;
+mod asks;
 pub mod attempts;
 pub mod audit;
 pub mod authorizations;

@@ -50,6 +50,21 @@ impl FieldTypes {
         types
     }
 
+    fn root(&self, kind: OperationType) -> Option<&Name> {
+        match kind {
+            OperationType::Query => self.roots[0].as_ref(),
+            OperationType::Mutation => self.roots[1].as_ref(),
+            OperationType::Subscription => self.roots[2].as_ref(),
+        }
+    }
+
+    /// Whether operations of this kind can ask for `field`, introspection included.
+    pub(super) fn has_root(&self, kind: OperationType, field: &Name) -> bool {
+        let ours = self.root(kind).and_then(|root| self.by_type.get(root));
+        ours.is_some_and(|fields| fields.contains_key(field))
+            || matches!(field.as_str(), "__typename" | "__schema" | "__type")
+    }
+
     /// Puts null into `data`, the answer to `operation`, for each of `errors`.
     pub(super) fn complete(
         &self,
@@ -58,12 +73,7 @@ impl FieldTypes {
         document: &ExecutableDocument,
         errors: &[ServerError],
     ) {
-        let root = match operation.ty {
-            OperationType::Query => &self.roots[0],
-            OperationType::Mutation => &self.roots[1],
-            OperationType::Subscription => &self.roots[2],
-        };
-        let Some(root) = root else { return };
+        let Some(root) = self.root(operation.ty) else { return };
         let asked = Asked { types: self, document };
         let selected = vec![(root, &operation.selection_set.node)];
         let paths: Vec<&[PathSegment]> =

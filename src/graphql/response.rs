@@ -48,6 +48,11 @@ impl Refusal {
         Self { subject: Subject::Document, ..Self::because(Error::Unauthenticated, id) }
     }
 
+    /// The code that it is refused with.
+    pub fn code(&self) -> &'static str {
+        self.errors.first().and_then(errors::code_of).unwrap_or(Code::Internal).as_str()
+    }
+
     pub(super) fn invalid(message: impl Into<String>, at: Vec<Pos>) -> Self {
         Self { errors: vec![errors::coded(Code::BadUserInput, message, at)], subject: Subject::Document }
     }
@@ -100,6 +105,17 @@ impl Response {
     /// Whether one of its errors has this code.
     pub fn has(&self, code: Code) -> bool {
         self.errors.iter().any(|error| errors::code_of(error) == Some(code))
+    }
+
+    /// How it ended: the code of its first error, or OK.
+    pub fn code(&self) -> &'static str {
+        let first = self.errors.first().map(|error| errors::code_of(error).unwrap_or(Code::Internal));
+        first.map_or("OK", Code::as_str)
+    }
+
+    /// Its errors with this code.
+    pub(super) fn errors_with(&self, code: Code) -> impl Iterator<Item = &ServerError> {
+        self.errors.iter().filter(move |error| errors::code_of(error) == Some(code))
     }
 
     /// How long to wait, when it is refused for coming too often.

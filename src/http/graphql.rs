@@ -13,6 +13,7 @@
 //! No media type is read that a web page can send without a preflight, so no page of a stranger can make a browser mutate.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use async_graphql::parser::types::OperationType;
 use axum::body::{Body, Bytes};
@@ -21,13 +22,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use super::accept::{self, Media};
 use super::credentials::Credentials;
-use super::{Transport, sse};
+use super::{Transport, observed, sse};
 use crate::access::Viewer;
 use crate::graphql::errors::Code;
 use crate::graphql::{self, Answered, IdempotencyKey, Prepared, RawRequest, Refusal, RequestId, Subject};
+use crate::telemetry::span;
 
 /// Names a mutation, so that sending it again does not do it again; see [`crate::graphql::KeptAnswers`].
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -83,6 +86,7 @@ impl Caller {
             Some(credentials) => Some(credentials.verify(&transport.0.authenticator).await.map_err(because)?),
             None => None,
         };
+        viewer.iter().for_each(observed::record);
         let idempotency_key = idempotency_key(headers)?;
         Ok(Self { transport: transport.clone(), viewer, id, media, idempotency_key })
     }
@@ -141,13 +145,21 @@ impl Caller {
         }
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            let answer = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
-                Ok(prepared) => self.transport.0.api.execute(self.viewer.as_ref(), prepared).await,
-                Err(refusal) => refusal.into(),
-            };
-            answers.push(answer.to_json());
+            answers.push(self.answer_one(request).instrument(span::operation(self.id)).await.to_json());
         }
         respond(StatusCode::OK, self.media, format!("[{}]", answers.join(",")))
+    }
+
+    /// One request of a batch, with a line of its own in the log.
+    async fn answer_one(&self, request: Value) -> graphql::Response {
+        let begun = Instant::now();
+        let answer = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
+            Ok(prepared) => self.transport.0.api.execute(self.viewer.as_ref(), prepared).await,
+            Err(refusal) => refusal.into(),
+        };
+        span::record_code(answer.code());
+        tracing::info!(duration_ms = observed::milliseconds(begun), "answered, within a batch");
+        answer
     }
 
     fn prepare(&self, raw: RawRequest) -> Result<Prepared, Refusal> {
@@ -204,6 +216,7 @@ fn parameters(uri: &Uri) -> Result<RawRequest, Refusal> {
 
 /// The answer to a request that was refused before it was executed.
 pub(super) fn answer_refusal(refusal: Refusal, media: Media) -> Response {
+    span::record_code(refusal.code());
     written(&refusal.into(), media)
 }
 

@@ -3,17 +3,18 @@
 //! This room owns headers, media types, frames and status codes, who may have how many sockets, and how a request is found in the log.
 //! What a request means is `graphql`'s business, who asks is `access`'s.
 //!
-//! Nothing here logs a URL's query or a header; a trace layer around it must log the path alone.
+//! Nothing here logs a path, a URL's query or a header.
 
 mod accept;
 mod credentials;
 mod graphql;
 mod health;
+mod metrics;
 mod oauth;
+mod observed;
 mod origins;
 mod pages;
 mod quota;
-mod request_id;
 pub mod server;
 mod socket;
 mod sse;
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use origins::Origins;
-pub use request_id::identify;
 
 use crate::access::{Authenticator, Viewer};
 use crate::clock::SharedClock;
@@ -39,69 +39,79 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::db::Db;
 use crate::error::Result;
+use crate::graphql::errors::Code;
 use crate::graphql::{Api, Prepared, RawRequest, Refusal, RequestId, RequestIds};
+use crate::journal::Journal;
+use crate::telemetry::Telemetry;
 use quota::{Rates, Seats};
 use url::Url;
 
 /// Every route of the server.
-pub fn router(transport: &Transport, connections: Connections, db: Db, public_url: &Url) -> Router {
+pub fn router(transport: &Transport, connections: Connections, journal: Journal, db: Db, public_url: &Url) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections, public_url.scheme() == "https"));
-    routes.merge(health::routes(db)).merge(pages::routes())
+    let numbers = metrics::routes(transport.0.telemetry.clone(), journal, db.clone());
+    let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
+    routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))
 }
 
-/// What the transports need. Cheap to clone.
+/// The transports of the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Transport(Arc<Parts>);
+pub struct Transport(Arc<Inner>);
 
-struct Parts {
-    api: Api,
-    authenticator: Authenticator,
-    clock: SharedClock,
-    request_ids: RequestIds,
-    origins: Origins,
+/// What the transports need.
+pub struct Parts {
+    pub api: Api,
+    pub authenticator: Authenticator,
+    pub clock: SharedClock,
+    pub request_ids: RequestIds,
+    pub origins: Origins,
+    pub limits: Limits,
+    pub telemetry: Telemetry,
+    /// When it is cancelled, sockets and event streams are closed.
+    pub stop: CancellationToken,
+}
+
+struct Inner {
+    parts: Parts,
     seats: Seats,
     rates: Rates,
-    limits: Limits,
-    stop: CancellationToken,
     streams: TaskTracker,
 }
 
+impl std::ops::Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Transport {
-    /// Transports of `api`. When `stop` is cancelled, sockets and event streams are closed.
-    pub fn new(
-        api: Api,
-        authenticator: Authenticator,
-        clock: SharedClock,
-        request_ids: RequestIds,
-        origins: Origins,
-        limits: Limits,
-        stop: CancellationToken,
-    ) -> Self {
-        let seats = Seats::new(limits.sockets_per_viewer);
-        let rates = Rates::new(&limits);
-        let streams = TaskTracker::new();
-        Self(Arc::new(Parts { api, authenticator, clock, request_ids, origins, seats, rates, limits, stop, streams }))
+    pub fn new(parts: Parts) -> Self {
+        let (seats, rates) = (Seats::new(parts.limits.sockets_per_viewer), Rates::new(&parts.limits));
+        Self(Arc::new(Inner { parts, seats, rates, streams: TaskTracker::new() }))
     }
 
-    /// The route `/graphql`, every response with its `x-request-id`.
-    pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/graphql", any(enter))
-            .with_state(self.clone())
-            .layer(middleware::from_fn_with_state(self.0.request_ids.clone(), identify))
-            .layer(self.0.origins.cors())
+    /// The route `/graphql`.
+    fn routes(&self) -> Router {
+        Router::new().route("/graphql", any(enter)).with_state(self.clone()).layer(self.0.origins.cors())
     }
 
-    /// Counts one operation before anything is done for it.
+    /// Counts one operation of `viewer`; refused when they started too many.
     fn count(&self, viewer: &Viewer) -> Result<()> {
-        self.0.rates.count(viewer.principal(), 1)
+        self.count_more(viewer, 1)
+    }
+
+    fn count_more(&self, viewer: &Viewer, operations: u32) -> Result<()> {
+        let counted = self.0.rates.count(viewer.principal(), operations);
+        counted.inspect_err(|_| self.0.telemetry.operations.invalid(Code::RateLimited.as_str()))
     }
 
     /// Parses and guards a request that was [counted](Self::count), and counts what it repeats.
     fn prepare(&self, viewer: Option<&Viewer>, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
         let prepared = self.0.api.prepare(request, id)?;
         if let Some(viewer) = viewer {
-            let counted = self.0.rates.count(viewer.principal(), prepared.repetitions() - 1);
+            let counted = self.count_more(viewer, prepared.repetitions() - 1);
             counted.map_err(|error| Refusal::because(error, id))?;
         }
         Ok(prepared)
@@ -126,7 +136,7 @@ async fn enter(State(transport): State<Transport>, request: Request) -> Response
         return graphql::handle(transport, parts, body).await;
     }
     match WebSocketUpgrade::from_request_parts(&mut parts, &transport).await {
-        Ok(upgrade) => socket::enter(transport, upgrade, &parts.headers),
+        Ok(upgrade) => socket::enter(transport, upgrade, &parts),
         Err(rejection) => rejection.into_response(),
     }
 }

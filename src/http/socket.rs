@@ -23,17 +23,21 @@ mod outbox;
 mod session;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
+use tracing::Instrument;
 
 use super::Transport;
+use crate::graphql::RequestId;
+use crate::telemetry::span;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 
 /// Upgrades to a socket, unless a page of a stranger asks.
-pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Response {
-    if !transport.0.origins.admit(headers) {
+pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, request: &Parts) -> Response {
+    if !transport.0.origins.admit(&request.headers) {
         return (StatusCode::FORBIDDEN, "This origin may not open sockets here.").into_response();
     }
     let limits = &transport.0.limits;
@@ -46,13 +50,17 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, headers: &H
     // As the protocol's reference server does: another sub-protocol is not echoed, and whoever comes in even so is told.
     let agreed = upgrade.selected_protocol().is_some();
     let tracker = transport.0.streams.token();
-    upgrade.on_upgrade(async move |socket| {
-        let _tracked = tracker;
-        if agreed {
-            session::run(transport, socket).await;
-        } else {
-            refuse(socket, Close::PROTOCOL).await;
-        }
+    let id = request.extensions.get::<RequestId>().copied().unwrap_or_else(|| transport.0.request_ids.next());
+    upgrade.on_upgrade(move |socket| {
+        let conversation = async move {
+            let _tracked = tracker;
+            if agreed {
+                session::run(transport, socket).await;
+            } else {
+                refuse(socket, Close::PROTOCOL).await;
+            }
+        };
+        conversation.instrument(span::socket(id))
     })
 }
 

@@ -5,7 +5,7 @@
 //! reader does not read), and its client should come back with the cursor it has.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
 use axum::body::Body;
@@ -15,9 +15,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument;
 
 use super::accept::Media;
 use super::graphql::{Caller, answer_refusal};
+use super::observed;
 use super::quota::Seat;
 use crate::access::Viewer;
 use crate::error::Error;
@@ -45,7 +47,7 @@ pub(super) fn answer(caller: Caller, prepared: Prepared) -> Response {
     };
     let (sender, receiver) = mpsc::channel(WAITING);
     let tracker = caller.transport.0.streams.clone();
-    tracker.spawn(pump(caller, prepared, seat, sender));
+    tracker.spawn(pump(caller, prepared, seat, sender).in_current_span());
     respond(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)))
 }
 
@@ -76,6 +78,7 @@ impl Reader {
 
 /// Sends events until the operation ends, the reader is gone or too slow, the viewer's token expires, or the server stops.
 async fn pump(caller: Caller, prepared: Prepared, seat: Option<Seat>, sender: mpsc::Sender<String>) {
+    let begun = Instant::now();
     let (stop, gone) = (caller.transport.0.stop.clone(), sender.clone());
     let reader = Reader { sender, patience: caller.transport.0.limits.read_timeout };
     let work = async {
@@ -92,6 +95,7 @@ async fn pump(caller: Caller, prepared: Prepared, seat: Option<Seat>, sender: mp
         () = gone.closed() => {}
         () = stop.cancelled() => {}
     }
+    tracing::info!(duration_ms = observed::milliseconds(begun), "an event stream ended");
     drop(seat);
 }
 

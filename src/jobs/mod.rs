@@ -4,7 +4,10 @@
 //! should be, so that a lost tick, a crash or a second node changes nothing. Jobs run beside each other; one that fails
 //! is tried again at the next tick. What is done to a row is for the rooms that own it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::TimeDelta;
 use entity::Topic;
@@ -17,6 +20,7 @@ use crate::{
     error::Result,
     graphql::KeptAnswers,
     journal::Journal,
+    telemetry,
 };
 
 /// How many rows a job takes at once.
@@ -33,6 +37,7 @@ pub struct Jobs {
     journal: Journal,
     kept_answers: KeptAnswers,
     settings: Arc<Settings>,
+    telemetry: telemetry::Jobs,
 }
 
 /// What of the configuration concerns jobs.
@@ -81,8 +86,14 @@ impl Job {
 }
 
 impl Jobs {
-    pub fn new(connections: Connections, journal: Journal, kept_answers: KeptAnswers, settings: Settings) -> Self {
-        Self { connections, journal, kept_answers, settings: Arc::new(settings) }
+    pub fn new(
+        connections: Connections,
+        journal: Journal,
+        kept_answers: KeptAnswers,
+        settings: Settings,
+        telemetry: telemetry::Jobs,
+    ) -> Self {
+        Self { connections, journal, kept_answers, settings: Arc::new(settings), telemetry }
     }
 
     /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
@@ -114,6 +125,13 @@ impl Jobs {
     }
 
     async fn round(&self, job: Job) -> Result<()> {
+        let begun = Instant::now();
+        let done = self.do_due(job).await;
+        self.telemetry.round(job.name(), begun.elapsed(), done.is_err());
+        done
+    }
+
+    async fn do_due(&self, job: Job) -> Result<()> {
         match job {
             Job::RenewTokens => self.for_each(job, self.connections.due(Due::Renewal, BATCH).await?).await,
             Job::Probe => self.for_each(job, self.connections.due(Due::Probe, BATCH).await?).await,
@@ -135,6 +153,7 @@ impl Jobs {
         stream::iter(rows)
             .for_each_concurrent(AT_A_TIME, |row| async move {
                 if let Err(error) = self.work_on(job, row).await {
+                    self.telemetry.failed(job.name());
                     tracing::error!(job = job.name(), %row, ?error, "this one failed; it is tried again");
                 }
             })

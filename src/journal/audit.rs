@@ -1,8 +1,9 @@
 //! The audit log: the journal as administrators read it.
 //!
-//! It shows what people and the server did: every entry about connections, datasets and administration, and that
-//! somebody went to a provider (the start of an attempt). The further steps of an attempt, and who was told or read
-//! what, are noise here: their outcome is an entry of its own.
+//! It shows what people and the server did: every entry about connections, datasets and administration, that somebody
+//! went to a provider (the start of an attempt), that somebody read their notifications, and what was refused
+//! ([`super::refusals`]). So every mutation leaves something here. The further steps of an attempt, and who was told
+//! what, are noise: their outcome is an entry of its own.
 
 use chrono::{DateTime, Utc};
 use entity::{Topic, journal_entry};
@@ -23,6 +24,9 @@ use crate::{
 
 /// Somebody set out to connect or reconnect something: the one step of an attempt that the audit log shows.
 pub const ATTEMPT_STARTED: &str = "attempt.started";
+
+/// Somebody read notifications of theirs: the one entry of that topic that the audit log shows.
+pub const NOTIFICATIONS_READ: &str = "notification.read";
 
 /// Which entries: conditions are joined by AND, an absent one says nothing. Times are exclusive.
 #[derive(Debug, Clone, Default)]
@@ -71,9 +75,10 @@ impl Journal {
 /// What of the workspace's journal the audit log shows.
 fn shown(viewer: &Viewer) -> Select<journal_entry::Entity> {
     use journal_entry::Column::{Action, Topic as About};
-    let started = Condition::all().add(About.eq(Topic::Attempts)).add(Action.eq(ATTEMPT_STARTED));
-    let topics = About.is_in([Topic::Connections, Topic::Datasets, Topic::Audit]);
-    Journal::entries_of(viewer.workspace()).filter(Condition::any().add(topics).add(started))
+    let only = |topic, action| Condition::all().add(About.eq(topic)).add(Action.eq(action));
+    let whole = About.is_in([Topic::Connections, Topic::Datasets, Topic::Audit]);
+    let (started, read) = (only(Topic::Attempts, ATTEMPT_STARTED), only(Topic::Notifications, NOTIFICATIONS_READ));
+    Journal::entries_of(viewer.workspace()).filter(Condition::any().add(whole).add(started).add(read))
 }
 
 fn picked(viewer: &Viewer, filter: &AuditFilter) -> Result<Select<journal_entry::Entity>> {

@@ -67,6 +67,13 @@ impl Feeds {
         })
     }
 
+    /// The last number that was handed out in each workspace that somebody follows.
+    pub(super) fn handed_out(&self) -> Vec<(Uuid, i64)> {
+        let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = feeds.values().filter_map(Weak::upgrade);
+        running.map(|feed| (feed.workspace, feed.last.load(Ordering::Acquire))).collect()
+    }
+
     fn running(&self, workspace: Uuid) -> Option<Arc<Feed>> {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         feeds.get(&workspace).and_then(Weak::upgrade)

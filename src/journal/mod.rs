@@ -9,6 +9,8 @@ mod doorbell;
 mod entry;
 mod facts;
 mod feed;
+mod lag;
+mod refusals;
 mod viewing;
 
 use std::{sync::Arc, time::Duration};
@@ -22,10 +24,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub use audit::{ATTEMPT_STARTED, AuditFilter};
+pub use audit::{ATTEMPT_STARTED, AuditFilter, NOTIFICATIONS_READ};
 pub use entry::{Entry, NewEntry};
 pub use facts::{Fact, Facts, Told, Touched};
 pub use feed::Following;
+pub use refusals::{REFUSED, Refusals};
 pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};
 
 use crate::{

@@ -7,7 +7,11 @@ use futures_util::{Stream, stream};
 use uuid::Uuid;
 
 use super::Notifications;
-use crate::{access::Viewer, error::Result, journal::Viewing};
+use crate::{
+    access::Viewer,
+    error::Result,
+    journal::{NOTIFICATIONS_READ, Viewing},
+};
 
 /// The longest list inside an event.
 pub(super) const MOST: usize = 100;
@@ -35,7 +39,7 @@ impl Notifications {
         viewer: &Viewer,
         after: Option<&str>,
     ) -> Result<impl Stream<Item = Result<TrayEvent>> + use<>> {
-        self.happened(viewer, after, "notification.read", MOST).await
+        self.happened(viewer, after, NOTIFICATIONS_READ, MOST).await
     }
 
     async fn happened(

@@ -12,7 +12,7 @@ use crate::{
     db::Db,
     error::{Error, Result},
     ids::{Kind, NodeId},
-    journal::{Facts, Journal, NewEntry, Told},
+    journal::{Facts, Journal, NOTIFICATIONS_READ, NewEntry, Told},
     pages::{self, Key, Order, Page, PageArgs},
 };
 
@@ -125,7 +125,7 @@ fn tray(viewer: &Viewer, unread_only: bool) -> Option<Select<notification::Entit
 fn read_entry(viewer: &Viewer, user: Uuid, ids: &[Uuid]) -> NewEntry {
     NewEntry {
         topic: Topic::Notifications,
-        action: "notification.read",
+        action: NOTIFICATIONS_READ,
         actor: viewer.actor(),
         subject: NodeId { kind: Kind::User, id: user },
         facts: Facts::Notifications(ids.iter().map(|id| Told { user, notification: *id }).collect()),

@@ -20,17 +20,26 @@ use crate::error::Error;
 use crate::graphql::{Event, RawRequest, Refusal};
 use crate::http::Transport;
 use crate::http::credentials::Credentials;
+use crate::http::observed;
 use crate::http::quota::Seat;
+use crate::telemetry::span;
 
 type Sink = SplitSink<WebSocket, Message>;
 type Source = SplitStream<WebSocket>;
 
 /// Talks until either side has had enough.
 pub(super) async fn run(transport: Transport, socket: WebSocket) {
-    let patience = transport.0.limits.farewell;
+    let (patience, begun) = (transport.0.limits.farewell, std::time::Instant::now());
+    let _counted = transport.0.telemetry.sockets.open();
+    tracing::info!("a socket opened");
     let (mut sink, mut source) = socket.split();
     let mut session = Session::new(transport);
     let ending = session.talk(&mut sink, &mut source).await;
+    let close = match ending {
+        Ending::Close(Close(code, _)) => Some(code),
+        Ending::Gone => None,
+    };
+    tracing::info!(close, duration_ms = observed::milliseconds(begun), "a socket closed");
     let mut outbox = session.leave();
     // Whoever does not take the farewell in time is left without.
     let _ = match ending {
@@ -199,6 +208,7 @@ impl Session {
 
     fn admit(&mut self, verified: Result<Admission, Close>) -> Result<(), Ending> {
         let admission = verified?;
+        observed::record(&admission.viewer);
         self.deadline = self.transport.time_left(&admission.viewer).map(|left| Instant::now() + left);
         self.standing = Standing::Admitted(Arc::new(admission));
         self.say(message::ack())
@@ -267,18 +277,37 @@ async fn verify(transport: Transport, credentials: Credentials) -> Result<Admiss
 /// The events of one operation, for whoever the socket's credentials are good for now.
 fn operation(transport: Transport, admission: Arc<Admission>, request: RawRequest) -> BoxStream<'static, Event> {
     let id = transport.0.request_ids.next();
+    let observed = Observed { span: span::operation(id), begun: std::time::Instant::now() };
     let begin = async move {
         let viewer = match admission.credentials.verify(&transport.0.authenticator).await {
             Ok(viewer) => viewer,
             Err(error) => return only(Event::refused(Refusal::because(error, id))),
         };
+        observed::record(&viewer);
         match transport.prepare(Some(&viewer), request, id) {
             Ok(prepared) => transport.0.api.run(&viewer, prepared),
-            Err(refusal) => only(Event::refused(refusal)),
+            Err(refusal) => {
+                span::record_code(refusal.code());
+                only(Event::refused(refusal))
+            }
         }
     };
     // Boxed, so that what it took to begin is freed while the operation goes on.
-    stream::once(begin.boxed()).flatten().boxed()
+    let mut events = stream::once(begin.boxed()).flatten().boxed();
+    stream::poll_fn(move |context| observed.span.in_scope(|| events.poll_next_unpin(context))).boxed()
+}
+
+/// An operation in its span, with one line in the log when it is over, whoever ends it.
+struct Observed {
+    span: tracing::Span,
+    begun: std::time::Instant,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let duration_ms = observed::milliseconds(self.begun);
+        self.span.in_scope(|| tracing::info!(duration_ms, "answered, over a socket"));
+    }
 }
 
 fn only(event: Event) -> BoxStream<'static, Event> {

@@ -1,0 +1,100 @@
+//! What an operation asks for, in words of the schema: for logs, metrics and the audit log. What a client calls its
+//! operation is in none of them: it may be anything.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet};
+use async_graphql::{Name, PathSegment, ServerError};
+
+use super::nulls::FieldTypes;
+
+/// Root fields that are told one by one.
+const MOST: usize = 5;
+
+/// What an operation asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Asks {
+    pub(super) kind: OperationType,
+    /// The root fields that the schema has, by the name of each in the answer; in order, some of them only.
+    fields: Vec<(Name, Name)>,
+    /// Whether there are more, or such as the schema has not.
+    and_more: bool,
+}
+
+impl Asks {
+    pub(super) fn of(operation: &OperationDefinition, document: &ExecutableDocument, types: &FieldTypes) -> Self {
+        let mut asks = Self { kind: operation.ty, fields: Vec::new(), and_more: false };
+        asks.read(&operation.selection_set.node, document, types, &mut HashSet::new());
+        asks
+    }
+
+    /// The guard has refused fragments without end; one that is spread twice says nothing new.
+    fn read<'d>(
+        &mut self,
+        selected: &'d SelectionSet,
+        document: &'d ExecutableDocument,
+        types: &FieldTypes,
+        spread: &mut HashSet<&'d Name>,
+    ) {
+        for selection in &selected.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let (name, answered) = (&field.node.name.node, &field.node.response_key().node);
+                    if self.fields.len() < MOST && types.has_root(self.kind, name) {
+                        self.fields.push((answered.clone(), name.clone()));
+                    } else {
+                        self.and_more = true;
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.read(&fragment.node.selection_set.node, document, types, spread);
+                }
+                Selection::FragmentSpread(named) => {
+                    let name = &named.node.fragment_name.node;
+                    if let Some(fragment) = document.fragments.get(name).filter(|_| spread.insert(name)) {
+                        self.read(&fragment.node.selection_set.node, document, types, spread);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `query`, `mutation` or `subscription`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.kind {
+            OperationType::Query => "query",
+            OperationType::Mutation => "mutation",
+            OperationType::Subscription => "subscription",
+        }
+    }
+
+    /// The root field, or a word for several and for none that there is.
+    pub(super) fn field(&self) -> &str {
+        match self.fields.as_slice() {
+            [(_, only)] if !self.and_more => only,
+            [] => "unknown",
+            [..] => "several",
+        }
+    }
+
+    /// The root fields that `error` is about.
+    pub(super) fn at<'a>(&'a self, error: &'a ServerError) -> impl Iterator<Item = &'a Name> {
+        let place = match error.path.first() {
+            Some(PathSegment::Field(place)) => Some(place.as_str()),
+            _ => None,
+        };
+        let about =
+            self.fields.iter().filter(move |(answered, _)| place.is_none_or(|place| answered.as_str() == place));
+        about.map(|(_, name)| name)
+    }
+}
+
+/// The names of its root fields.
+impl fmt::Display for Asks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.fields.iter().map(|(_, name)| name.as_str()).collect();
+        f.write_str(&names.join(","))?;
+        if self.and_more { f.write_str(",…") } else { Ok(()) }
+    }
+}
