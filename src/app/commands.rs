@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{App, Outside, StartError, open, secret};
+use super::{App, Outside, StartError, opening::open, secret};
 use crate::{
     access::JwtSecret,
     clock::{Clock, SystemClock, SystemEntropy},

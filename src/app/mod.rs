@@ -5,12 +5,14 @@
 
 mod commands;
 mod demo;
+mod opening;
 mod seed;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use entity::Topic;
+use opening::open;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,7 +25,7 @@ use crate::{
     access::{Authenticator, Bind, IdentityProvider, JwtSecret},
     catalogue::Catalogue,
     clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy},
-    config::{Config, Problem},
+    config::{Config, Problem, variable},
     connections::{self, Connections},
     db::Db,
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
@@ -88,7 +90,7 @@ impl App {
         let public_url = config.public_url(bound)?;
         let catalogue = catalogue(config)?;
         let vault = Vault::new(&config.encryption_keys, entropy.clone())
-            .map_err(|error| Problem::new("encryption_keys", error))?;
+            .map_err(|error| Problem::new("encryption_keys", format!("{error}; {NEW_KEY}")))?;
         let secret = secret(config)?;
         let outbound = outbound(config, &outside)?;
         let identity_provider = identity_provider(config, &outbound, &clock)?;
@@ -184,6 +186,9 @@ impl App {
 #[error("the keys do not open what this database holds; give the keys it was sealed with")]
 struct WrongKeys;
 
+const NEW_KEY: &str = "make one with `echo \"main:$(openssl rand -base64 32)\"`, and keep a copy";
+const NEW_SECRET: &str = "make one with `openssl rand -base64 48`";
+
 fn broken(error: crate::error::Error) -> StartError {
     format!("the server could not be built: {error:?}").into()
 }
@@ -191,14 +196,18 @@ fn broken(error: crate::error::Error) -> StartError {
 fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
     Catalogue::load(config.connectors_dir.as_deref()).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        StartError::from(format!("there are bad connector files:\n{}", lines.join("\n")))
+        StartError::from(format!(
+            "there are bad connector files; mend them (`patchbay connectors check DIR` checks again), or unset {}:\n{}",
+            variable("connectors_dir"),
+            lines.join("\n")
+        ))
     })
 }
 
 /// What our own tokens are signed with, if there are any.
 fn secret(config: &Config) -> Result<Option<JwtSecret>, Problem> {
     let secret = config.jwt_secret.as_ref().map(JwtSecret::new).transpose();
-    secret.map_err(|error| Problem::new("jwt_secret", error))
+    secret.map_err(|error| Problem::new("jwt_secret", format!("{error}; {NEW_SECRET}")))
 }
 
 fn identity_provider(
@@ -211,19 +220,6 @@ fn identity_provider(
     let document = document.map_err(|error| Problem::new("jwt_jwks_url", error))?;
     Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock.clone())))
 }
-
-/// Opens the database and brings it up to date.
-async fn open(config: &Config) -> Result<Db, StartError> {
-    let url = config.database_url.expose_secret();
-    let unreachable = |error: sea_orm::DbErr| Problem::new("database_url", DatabaseAway(error.to_string()));
-    let db = Db::open(url).await.map_err(unreachable)?;
-    db.migrate().await?;
-    Ok(db)
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the database cannot be opened: {0}")]
-struct DatabaseAway(String);
 
 fn outbound(config: &Config, outside: &Outside) -> Result<Outbound, StartError> {
     let allowed: Result<Vec<AllowedHost>, _> = config.allowed_hosts.iter().map(|host| host.parse()).collect();

@@ -143,6 +143,7 @@ impl Caller {
             let message = format!("A batch holds 1 to {most} requests, and is not answered as an event stream.");
             return answer_refusal(Refusal::malformed(message), self.media);
         }
+        span::record_operation("batch", "");
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(self.answer_one(request).instrument(span::operation(self.id)).await.to_json());
@@ -153,11 +154,14 @@ impl Caller {
     /// One request of a batch, with a line of its own in the log.
     async fn answer_one(&self, request: Value) -> graphql::Response {
         let begun = Instant::now();
+        self.viewer.iter().for_each(observed::record);
         let answer = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
             Ok(prepared) => self.transport.0.api.execute(self.viewer.as_ref(), prepared).await,
-            Err(refusal) => refusal.into(),
+            Err(refusal) => {
+                span::record_code(refusal.code());
+                refusal.into()
+            }
         };
-        span::record_code(answer.code());
         tracing::info!(duration_ms = observed::milliseconds(begun), "answered, within a batch");
         answer
     }

@@ -24,6 +24,7 @@ use super::quota::Seat;
 use crate::access::Viewer;
 use crate::error::Error;
 use crate::graphql::{self, Event, Prepared, Refusal, RequestId};
+use crate::telemetry::span;
 
 /// Events that wait for a reader. When it takes none of them for the read timeout, the stream is cut.
 const WAITING: usize = 64;
@@ -53,6 +54,7 @@ pub(super) fn answer(caller: Caller, prepared: Prepared) -> Response {
 
 /// A document that is refused is told in the stream: `EventSource` shows its user no other answer.
 pub(super) fn refused(refusal: Refusal) -> Response {
+    span::record_code(refusal.code());
     respond(Body::from(next(graphql::Response::from(refusal).to_json()) + COMPLETE))
 }
 
