@@ -413,15 +413,15 @@ impl Cast {
         if expected == Nothing {
             let other = self.spoken(r#"subscription { connectionsChanged(after: "@cursor") { kind } }"#);
             socket.subscribe("other", &other, json!({})).await;
-            loop {
+            let cursor = &self.words.iter().find(|(word, _)| *word == "cursor").unwrap().1;
+            for _ in self.viewer.changes_since(cursor).await {
                 match socket.next().await {
-                    Frame::Message(message) if message["id"] == "other" && socket.is_quiet().await => {
-                        return Ok(Nothing);
-                    }
                     Frame::Message(message) if message["id"] == "other" => {}
                     frame => return Err(frame),
                 }
             }
+            assert!(socket.is_quiet().await, "{call}");
+            return Ok(Nothing);
         }
         match socket.next().await {
             Frame::Message(message) if message["type"] == "next" && message["payload"]["errors"].is_null() => Ok(Done),
