@@ -107,16 +107,18 @@ impl Change<'_> {
         if let Some(own) = &member.own {
             self.end(own.id, DisconnectionEnd::Removed, None).await?;
         }
+        let is_last = held.members.is_empty();
+        let ended = held.disconnection.as_ref().filter(|_| is_last).or(member.own.as_ref()).map(|one| one.id);
         connection::Entity::update_many()
             .col_expr(connection::Column::RemovedAt, Expr::value(self.now))
             .col_expr(connection::Column::ProbeAt, Expr::value(None::<chrono::DateTime<chrono::Utc>>))
             .filter(connection::Column::Id.eq(id))
             .exec(&self.txn)
             .await?;
-        let details = json!({ "name": member.row.name, "connector": member.row.connector });
+        let details = json!({ "name": member.row.name, "connector": member.row.connector, "disconnection": ended });
         let touched = vec![Touched { connection: id, before: Some(before), after: None }];
         self.tell("connection.removed", NodeId { kind: Kind::Connection, id }, touched, details);
-        if held.members.is_empty() { self.retire(held, DisconnectionEnd::Removed, None).await } else { Ok(None) }
+        if is_last { self.retire(held, DisconnectionEnd::Removed, None).await } else { Ok(None) }
     }
 
     /// Tombstones an authorization without connections, and erases its secret, which comes back.
