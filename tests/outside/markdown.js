@@ -6,6 +6,9 @@ import { join, resolve } from 'node:path';
 
 export const repository = resolve(import.meta.dirname, '../..');
 
+/** The text of a file of the repository. */
+export const readRepository = (file) => readFile(join(repository, file), 'utf8');
+
 /** Blocks that nobody runs: drawings, and what installs or builds, which .ci/run and run.sh do. */
 const LEFT_OUT = [/^npm install /, /^pip install /, /^cargo (run --release -- demo|test)$/];
 const isLeftOut = ({ language, text }) => language === 'mermaid' || text.trim().split('\n').every((line) => LEFT_OUT.some((pattern) => pattern.test(line)));
@@ -15,7 +18,7 @@ export class Document {
 
   /** @param {string} name its path in the repository, e.g. docs/api.md */
   static async open(name) {
-    return new Document(name, await readFile(join(repository, name), 'utf8'));
+    return new Document(name, await readRepository(name));
   }
 
   constructor(name, text) {

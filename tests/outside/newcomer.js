@@ -1,4 +1,4 @@
-// Someone who reads the README for the first time: a folder in which Patchbay was built, and terminals to type into.
+// Someone who reads the documents for the first time: a folder in which Patchbay was built, and terminals to type into.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
@@ -18,13 +18,14 @@ process.on('exit', () => running.forEach((command) => command.kill('SIGKILL')));
 const shell = (script) => ['bash', ['-euo', 'pipefail', '-c', script]];
 
 export class Newcomer {
-  async arrive() {
+  /** @param {Record<string, string>} [settings] what every terminal has in its environment */
+  async arrive(settings = {}) {
     this.folder = await mkdtemp(join(tmpdir(), 'patchbay-readme-'));
     await mkdir(join(this.folder, 'target/release'), { recursive: true });
     await symlink(binary, join(this.folder, 'target/release/patchbay'));
     await symlink(join(import.meta.dirname, 'node_modules'), join(this.folder, 'node_modules'));
     const env = cleanEnvironment();
-    this.env = { ...env, PATH: `${join(this.folder, 'target/release')}:${env.PATH}` };
+    this.env = { ...env, ...settings, PATH: `${join(this.folder, 'target/release')}:${env.PATH}` };
   }
 
   /** Writes a file; folders on its way are made. Returns where it is. */

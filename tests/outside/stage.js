@@ -110,7 +110,7 @@ export async function oidcStage(t, { accessTokenSeconds, ...options } = {}) {
     ...options,
     port,
     connectors: { 'oidc-provider.toml': await stage.oidc.connectorFile(), ...options.connectors },
-    allowedHosts: [stage.oidc.host],
+    allowedHosts: [stage.oidc.host, ...(options.allowedHosts ?? [])],
     env: { ...stage.oidc.environment, ...options.env },
   });
   await stage.fillWorkspace();
