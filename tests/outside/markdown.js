@@ -22,13 +22,13 @@ export class Document {
   }
 
   constructor(name, text) {
-    const blocks = [];
+    const [blocks, anchors] = [[], []];
     let heading = '';
     for (const [, title, language, code] of text.matchAll(/^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$/gms)) {
       if (title === undefined) blocks.push({ heading, language, text: code });
-      else heading = title;
+      else anchors.push(anchorOf((heading = title)));
     }
-    Object.assign(this, { name, text, blocks });
+    Object.assign(this, { name, text, blocks, anchors });
     this.#unread = new Set(blocks);
   }
 
@@ -60,3 +60,6 @@ export class Document {
     assert.deepEqual([...this.#unread].filter((block) => !isLeftOut(block)), [], `read by nobody in ${this.name}`);
   }
 }
+
+/** What a heading is linked by, as GitHub makes it. */
+const anchorOf = (heading) => heading.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-');

@@ -38,6 +38,12 @@ const freshSecrets = () => ({
   PATCHBAY_JWT_SECRET: randomBytes(48).toString('base64url'),
 });
 
+/** The settings of a server of its own, on a database in the folder where it is started. */
+export async function freshSettings(more = {}) {
+  const address = `127.0.0.1:${await freePort()}`;
+  return { ...freshSecrets(), PATCHBAY_LISTEN: address, PATCHBAY_PUBLIC_URL: `http://${address}`, ...more };
+}
+
 /** This process's environment without what would configure the server behind the test's back. */
 export const cleanEnvironment = () =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PATCHBAY|OTEL|NODE)_/.test(name)));

@@ -1,39 +1,27 @@
-// Docs are true: every block of the README is run as a newcomer would run it, and so is every command of its table.
+// Docs are true: every block of the README is run as a newcomer would run it, and so is every command of its table. The other
+// documents have a test of their name each.
 
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { startKeyRing } from './keyring.js';
+import { Document, readRepository, repository } from './markdown.js';
 import { Newcomer } from './newcomer.js';
 import { freePort } from './patchbay.js';
 import { Person } from './people.js';
 import { openWindow } from './sockets.js';
 import { eventually } from './waiting.js';
 
-const repository = resolve(import.meta.dirname, '../..');
-const readme = await readFile(join(repository, 'README.md'), 'utf8');
-const blocks = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language, text }));
-const unread = new Set(blocks);
+const readme = await Document.open('README.md');
+const block = (language, words, port) => readme.block(language, words, port);
 
 /** The commands of the table, as they stand there. */
-const commands = [...readme.matchAll(/^\| (`patchbay.*?) \| /gm)].flatMap(([, cell]) => [...cell.matchAll(/`(.+?)`/g)].map((found) => found[1]));
+const commands = [...readme.text.matchAll(/^\| (`patchbay.*?) \| /gm)].flatMap(([, cell]) => [...cell.matchAll(/`(.+?)`/g)].map((found) => found[1]));
 
 /** Commands of the table that go on until they are interrupted; each has a test of its own. */
 const GO_ON = ['patchbay', 'patchbay serve', 'patchbay demo'];
-
-/** Blocks that nobody runs here: a drawing, and cargo, which .ci/run calls. */
-const isLeftOut = ({ language, text }) => language === 'mermaid' || ['cargo run --release -- demo', 'cargo test'].includes(text.trim());
-
-/** The one block of this language that has these words in it, for a server on this port. */
-function block(language, words, port) {
-  const found = blocks.filter((candidate) => candidate.language === language && candidate.text.includes(words));
-  assert.equal(found.length, 1, `blocks of ${language} with "${words}"`);
-  unread.delete(found[0]);
-  return found[0].text.replaceAll(':8080', `:${port}`);
-}
 
 /** What the server's terminal wrote down, so that other terminals have the same settings. */
 const SAME_SETTINGS = '. ./settings.sh\n';
@@ -83,8 +71,8 @@ describe('the README', () => {
   test('"Run it" makes a workspace and serves, at every address that is named', async () => {
     assert.match(server.out, /^\{.*\}\n$/, 'one line of JSON');
     assert.deepEqual(Object.keys(JSON.parse(server.out)).sort(), ['token', 'userId', 'workspaceId']);
-    for (const path of ['/', '/healthz', '/readyz', '/explorer']) {
-      assert.ok(readme.includes(`\`${path}\``), `${path} is named`);
+    for (const path of ['/', '/healthz', '/readyz', '/explorer', '/metrics']) {
+      assert.ok(readme.text.includes(`\`${path}\``), `${path} is named`);
       assert.equal((await fetch(`${origin}${path}`)).status, 200, path);
     }
   });
@@ -118,16 +106,16 @@ describe('the README', () => {
     await ada.does('updateConnection', { connectionId: outlet.id, name: 'Outlet' }, 'connection { id }');
   });
 
-  test('Python lists the connections, in the terminal in which curl had its token', async (t) => {
+  test('Python lists the connections, in the terminal in which curl had its token', async () => {
     await newcomer.writes('list.py', block('python', 'urllib', port));
-    if (spawnSync('python3', ['--version']).status !== 0 && !process.env.CI) return t.skip('left out: there is no python3');
     const printed = await newcomer.types(`${SAME_SETTINGS}${block('sh', 'curl', port)}echo\npython3 list.py`);
     assert.deepEqual(printed.trim().split('\n').slice(1).sort(), ['CONNECTED Shop', 'DISCONNECTED Outlet']);
   });
 
   test('the settings file is understood, and `patchbay serve` ends with 0 at Ctrl-C', async () => {
     const itsPort = await freePort();
-    await newcomer.writes('by-file/patchbay.toml', block('toml', 'listen', itsPort));
+    const file = block('toml', 'listen', itsPort).replace(/"postgres:.*"/, '"sqlite://patchbay.db"');
+    await newcomer.writes('by-file/patchbay.toml', file);
     const byFile = newcomer.starts(`${SAME_SETTINGS}unset PATCHBAY_LISTEN PATCHBAY_PUBLIC_URL\ncd by-file\npatchbay serve`);
     const itsOrigin = `http://127.0.0.1:${itsPort}`;
     await byFile.serves(itsOrigin);
@@ -170,17 +158,51 @@ describe('the README', () => {
       const printed = await newcomer.types(SAME_SETTINGS + filledIn);
       if (words === 'patchbay workspace create') elsewhere = JSON.parse(printed).workspaceId;
       if (words === 'patchbay token') assert.match(printed, /^[\w-]+\.[\w-]+\.[\w-]+\n$/, 'a token and nothing else');
-      if (words === 'patchbay schema') assert.equal(printed, await readFile(join(repository, 'schema.graphql'), 'utf8'));
+      if (words === 'patchbay schema') assert.equal(printed, await readRepository('schema.graphql'));
     });
   }
 
   test('has no block and no command that nobody runs', () => {
-    assert.deepEqual([...unread].filter((left) => !isLeftOut(left)), []);
+    readme.hasNothingUnread();
     for (const command of GO_ON) assert.ok(commands.includes(command), command);
     assert.ok(commands.length > GO_ON.length);
   });
 
   test('Ctrl-C ends what "Run it" started, with 0', async () => {
     assert.deepEqual(await server.interrupt(), { code: 0, signal: null });
+  });
+});
+
+/** The documents, and the tests that run what is in them. */
+const READ_BY = {
+  'docs/api.md': 'api.test.js',
+  'docs/configuration.md': 'operating.test.js',
+  'docs/connectors.md': 'connectors.test.js',
+  'docs/front-ends.md': 'front-ends.test.js',
+  'docs/operating.md': 'operating.test.js',
+};
+
+describe('the documents', async () => {
+  const names = (await readdir(join(repository, 'docs'))).map((file) => `docs/${file}`);
+  const documents = await Promise.all(['README.md', ...names].map((name) => Document.open(name)));
+
+  for (const document of documents) {
+    test(`${document.name} has a test for its blocks, and no link that leads nowhere`, async () => {
+      const reader = READ_BY[document.name];
+      if (reader) assert.ok((await readRepository(`tests/outside/${reader}`)).includes(`Document.open('${document.name}')`));
+      else if (document !== documents[0]) document.hasNothingUnread();
+
+      for (const [, target] of document.text.matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+        const [path, anchor] = target.split('#');
+        const file = path ? join(dirname(document.name), path) : document.name;
+        if (!anchor) await assert.doesNotReject(stat(join(repository, file)), target);
+        else assert.ok((await Document.open(file)).anchors.includes(anchor), target);
+      }
+    });
+  }
+
+  test('are all named in docs/README.md', async () => {
+    const index = await readRepository('docs/README.md');
+    for (const name of names) assert.ok(name === 'docs/README.md' || index.includes(`(${name.replace('docs/', '')})`), name);
   });
 });
