@@ -51,9 +51,7 @@ impl Change<'_> {
         viewer: &Viewer,
         key_of_fields: Option<String>,
     ) -> Result<connection::Model> {
-        if let Some(client) = new.client {
-            people::client_stays(&self.txn, self.workspace, client).await?;
-        }
+        people::client_stays(&self.txn, self.workspace, new.client).await?;
         let row = self.draft(held, connector, new, viewer, key_of_fields);
         self.require_free(&row).await?;
         if let Err(error) = connection::ActiveModel::from(row.clone()).insert(&self.txn).await {

@@ -59,7 +59,7 @@ impl Connections {
         let mut change = Change::begin(self, viewer).await?;
         let (mut held, place) = hold_member(&change, &row).await?;
         if let Patch::Set(client) = input.client {
-            people::client_stays(&change.txn, change.workspace, client).await?;
+            people::client_stays(&change.txn, change.workspace, Some(client)).await?;
         }
         let (before, was) = (held.fact(&held.members[place]), held.members[place].row.clone());
         let member = &mut held.members[place].row;

@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use entity::{Role, api_key};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, Order as Direction, PaginatorTrait,
-    QueryFilter, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    Order as Direction, PaginatorTrait, QueryFilter, Select,
 };
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    People, audit, client_is_there,
+    People, audit, client_stays,
     names::{self, both},
 };
 use crate::{
@@ -89,7 +89,7 @@ impl People {
             revoked_at: None,
         };
         let txn = self.begin(viewer.workspace()).await?;
-        client_is_there(&txn, viewer.workspace(), row.client_id).await?;
+        client_stays(&txn, viewer.workspace(), row.client_id).await?;
         row.clone().into_active_model().insert(&txn).await?;
         let details = json!({ "after": {
             "name": row.name,
@@ -118,7 +118,7 @@ impl People {
 
 /// Revokes a key; what the journal is told of it.
 pub(super) async fn revoke(
-    txn: &sea_orm::DatabaseTransaction,
+    txn: &DatabaseTransaction,
     actor: Actor,
     key: api_key::Model,
     now: DateTime<Utc>,

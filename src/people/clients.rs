@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use entity::client;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order as Direction, PaginatorTrait,
-    QueryFilter, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    Order as Direction, PaginatorTrait, QueryFilter, QuerySelect, Select,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -143,6 +143,13 @@ impl People {
 /// Every client of the workspace that was not removed.
 pub fn clients_of(workspace: Uuid) -> Select<client::Entity> {
     client::Entity::find().filter(client::Column::WorkspaceId.eq(workspace)).filter(client::Column::RemovedAt.is_null())
+}
+
+/// Refuses a client that is not there, at the input `clientId`; one that is, stays until the transaction ends.
+pub async fn client_stays(txn: &DatabaseTransaction, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
+    let Some(client) = client else { return Ok(()) };
+    let found = clients_of(workspace).filter(client::Column::Id.eq(client)).lock_shared().one(txn).await?;
+    found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))
 }
 
 /// Those of `select` that the viewer may see.

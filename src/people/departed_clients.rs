@@ -2,10 +2,9 @@
 //! transaction.
 
 use chrono::{DateTime, Utc};
-use entity::{api_key, client, user, workspace};
+use entity::{api_key, client, user};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, sea_query::LockType,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, IntoActiveModel, QueryFilter, QuerySelect,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -18,20 +17,7 @@ use crate::{
     journal::NewEntry,
 };
 
-/// Lets nobody else change the people of `workspace` until the transaction ends.
-pub async fn hold_people(txn: &DatabaseTransaction, workspace: Uuid) -> Result<()> {
-    // SQLite has one writer anyway. NO KEY UPDATE lets rows that refer to the workspace be written meanwhile.
-    workspace::Entity::find_by_id(workspace).lock(LockType::NoKeyUpdate).one(txn).await?;
-    Ok(())
-}
-
-/// Refuses a client that is not there, at the input `clientId`; one that is, stays until the transaction ends.
-pub async fn client_stays(txn: &DatabaseTransaction, workspace: Uuid, client: Uuid) -> Result<()> {
-    let found = clients_of(workspace).filter(client::Column::Id.eq(client)).lock_shared().one(txn).await?;
-    found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))
-}
-
-/// Removes a client while [`hold_people`] holds: its logins may no longer come in, its keys are refused, and nothing new
+/// Removes a client while [`hold_people`](super::hold_people) holds: its logins may no longer come in, its keys are refused, and nothing new
 /// becomes the client's. What the journal is told comes back; those who follow it as one of these stop at the first of
 /// it.
 pub async fn remove_client(
@@ -42,7 +28,7 @@ pub async fn remove_client(
 ) -> Result<Vec<NewEntry>> {
     viewer.may(Action::ManageClients)?;
     let (workspace, actor) = (viewer.workspace(), viewer.actor());
-    // Waits for whoever makes a connection of it ([`client_stays`]).
+    // Waits for whoever makes a connection of it ([`client_stays`](super::client_stays)).
     let found = clients_of(workspace).filter(client::Column::Id.eq(client)).lock_exclusive().one(txn).await?;
     let row = found.ok_or_else(|| Error::not_found("clientId"))?;
     let mut entries = Vec::new();

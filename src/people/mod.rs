@@ -15,14 +15,14 @@ mod user_changes;
 mod users;
 mod workspaces;
 
-use entity::{Topic, client};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, QueryFilter};
+use entity::{Topic, workspace};
+use sea_orm::{DatabaseTransaction, EntityTrait, QuerySelect, sea_query::LockType};
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use api_keys::CreateApiKey;
-pub use clients::{ClientOrder, ClientOrderField, CreateClient, UpdateClient, clients_of};
-pub use departed_clients::{client_stays, hold_people, remove_client};
+pub use clients::{ClientOrder, ClientOrderField, CreateClient, UpdateClient, client_stays, clients_of};
+pub use departed_clients::remove_client;
 pub use settings::UpdateWorkspace;
 pub use user_changes::{CreateUser, UpdateUser};
 pub use users::{User, users_of};
@@ -32,7 +32,7 @@ use crate::{
     access::Actor,
     clock::{SharedClock, SharedEntropy},
     db::Db,
-    error::{Error, Result},
+    error::Result,
     ids::{self, Kind, NodeId},
     journal::{Facts, Journal, NewEntry},
 };
@@ -64,14 +64,14 @@ impl People {
     }
 }
 
+/// Lets nobody else change the people of `workspace` until the transaction ends.
+pub async fn hold_people(txn: &DatabaseTransaction, workspace: Uuid) -> Result<()> {
+    // SQLite has one writer anyway. NO KEY UPDATE lets rows that refer to the workspace be written meanwhile.
+    workspace::Entity::find_by_id(workspace).lock(LockType::NoKeyUpdate).one(txn).await?;
+    Ok(())
+}
+
 /// What a change of the people leaves in the journal.
 fn audit(action: &'static str, actor: Actor, kind: Kind, id: Uuid, details: Value) -> NewEntry {
     NewEntry { topic: Topic::Audit, action, actor, subject: NodeId { kind, id }, facts: Facts::None, details }
-}
-
-/// Refuses a client that is not there, at the input `clientId`.
-async fn client_is_there(db: &impl ConnectionTrait, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
-    let Some(client) = client else { return Ok(()) };
-    let found = clients_of(workspace).filter(client::Column::Id.eq(client)).one(db).await?;
-    found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))
 }

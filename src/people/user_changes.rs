@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    People, User, audit, client_is_there,
+    People, User, audit, client_stays,
     names::{self, both},
     users::{self, standing, users_of},
 };
@@ -48,7 +48,7 @@ impl People {
         let row = self.new_user(workspace, name, email, new.role, new.client);
 
         let txn = self.begin(workspace).await?;
-        both(address_is_free(&txn, &row).await, client_is_there(&txn, workspace, row.client_id).await)?;
+        both(address_is_free(&txn, &row).await, client_stays(&txn, workspace, row.client_id).await)?;
         row.clone().into_active_model().insert(&txn).await?;
         self.journal.commit(txn, workspace, vec![users::created(viewer.actor(), &row)]).await?;
         Ok(User::seen_by(viewer, row))
@@ -90,7 +90,7 @@ impl People {
         }
         // Who belonged to a client that was removed cannot come back as they were.
         if after.client_id != before.client_id || (after.active && !before.active) {
-            client_is_there(&txn, viewer.workspace(), after.client_id).await?;
+            client_stays(&txn, viewer.workspace(), after.client_id).await?;
         }
         an_admin_stays(&txn, &before, &after).await?;
         after.clone().into_active_model().reset_all().update(&txn).await?;
