@@ -32,6 +32,15 @@ export class Page {
 
 export class Browser {
   #cookies = new CookieJar();
+  #via;
+
+  /**
+   * @param {object} [options]
+   * @param {(url: URL) => URL | Promise<URL>} [options.via] who answers for an address, where a load balancer stands between
+   */
+  constructor({ via = (url) => url } = {}) {
+    this.#via = via;
+  }
 
   open(url) {
     return this.#go(new URL(url), { method: 'GET' });
@@ -47,7 +56,7 @@ export class Browser {
     const trail = [];
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
       if (url.hostname !== '127.0.0.1') return new Page({ url, status: null, trail });
-      const response = await fetch(url, {
+      const response = await fetch(await this.#via(url), {
         ...request,
         redirect: 'manual',
         headers: { accept: 'text/html', cookie: this.#cookies.for(url) },

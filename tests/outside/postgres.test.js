@@ -3,13 +3,27 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { Browser } from './browser.js';
 import { postgres, postgresServer } from './databases.js';
+import { signIn } from './oidc.js';
 import { oidcStage } from './stage.js';
 import { eventually } from './waiting.js';
 
 const CHANGES = `subscription ($after: String) {
   connectionsChanged(after: $after) { cursor at kind connections { id } by { id } }
 }`;
+
+const ATTEMPT = `subscription ($id: ID!) { authorizationAttemptChanged(id: $id) { id status connections { id } } }`;
+
+/** A browser whose callbacks a load balancer hands to `node`, wherever it started; `meanwhile` happens before one arrives. */
+const comingBackTo = (node, meanwhile = async () => {}) =>
+  new Browser({
+    async via(url) {
+      if (url.pathname !== '/oauth/callback') return url;
+      await meanwhile();
+      return new URL(`${url.pathname}${url.search}`, node.origin);
+    },
+  });
 
 /** A doorbell is heard in a moment; without one, only the slow tick would bring the event. */
 const DOORBELL_MS = 1_500;
@@ -69,6 +83,33 @@ describe('two nodes on one PostgreSQL', { skip }, () => {
     }
     assert.deepEqual(atA.events.map((event) => event.cursor), atB.events.map((event) => event.cursor), 'one journal, one order');
     assert.equal((await sam.disconnectionsOf(connections[0].id)).length, 1);
+  });
+
+  test('an attempt begun at one process is finished at another', async (t) => {
+    const stage = await oidcStage(t, { database: postgres, accessTokenSeconds: LONG_LIVED });
+    const nodeB = await stage.anotherNode();
+    const { acme, oidc, patchbay: nodeA, sam } = stage;
+    const samAtB = sam.at(nodeB);
+
+    const connecting = await stage.startConnecting(sam, acme);
+    const atA = stage.window(sam).follow(ATTEMPT, { id: connecting.id });
+    assert.equal((await atA.next('the attempt')).status, 'PENDING');
+    const done = await signIn(comingBackTo(nodeB), connecting.authorizationUrl, 'olga');
+    assert.equal(done.status, 200, done.body);
+    const succeeded = await atA.next('the end of it', { within: DOORBELL_MS });
+    assert.equal(succeeded.status, 'SUCCEEDED');
+    await atA.completion();
+    const [{ id }] = succeeded.connections;
+    assert.equal((await sam.connection(id)).status, 'CONNECTED');
+
+    // The process that began it does not even have to be there any more: its state is in the database.
+    await oidc.revokeEverythingOf('olga');
+    await eventually('it is disconnected', async () => (await samAtB.connection(id)).status === 'DISCONNECTED');
+    const { attempt } = await sam.does('reconnect', { connectionId: id }, 'attempt { id authorizationUrl }');
+    const back = await signIn(comingBackTo(nodeB, () => nodeA.kill()), attempt.authorizationUrl, 'olga');
+    assert.equal(back.status, 200, back.body);
+    assert.equal((await samAtB.connection(id)).status, 'CONNECTED');
+    assert.equal(oidc.tokenCalls('authorization_code'), 2, 'one exchange each');
   });
 
   test('two nodes share rotating refresh tokens without ever using one twice', async (t) => {
