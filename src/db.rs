@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use migration::{Migrator, MigratorTrait};
+use percent_encoding::percent_decode_str;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use crate::telemetry::Usage;
 
@@ -28,7 +31,7 @@ impl Db {
     /// Opens `url` (`sqlite://file` or `postgres://…`), creating a SQLite file that is not there.
     pub async fn open(url: &str) -> Result<Self, DbErr> {
         if !url.starts_with("sqlite:") {
-            let pool = Database::connect(options(url.to_owned(), POOL)).await?;
+            let pool = Database::connect(postgres(url)).await?;
             return Ok(Self { reader: pool.clone(), writer: pool });
         }
         let separator = if url.contains('?') { '&' } else { '?' };
@@ -124,6 +127,26 @@ fn options(url: String, size: u32) -> ConnectOptions {
     options
 }
 
+/// The password goes beside the URL, not in it: SeaORM traces URLs.
+fn postgres(url: &str) -> ConnectOptions {
+    let Ok(mut url) = Url::parse(url) else { return options(url.to_owned(), POOL) };
+    let encoded = url.password().map(|password| percent_decode_str(password).decode_utf8_lossy().into_owned());
+    let asked: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let (passwords, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(name, _)| name == "password");
+    let password = passwords.into_iter().map(|(_, value)| value).next_back().or(encoded);
+    // Only a URL without a host cannot have one.
+    let _ = url.set_password(None);
+    url.set_query(None);
+    if !rest.is_empty() {
+        url.query_pairs_mut().extend_pairs(rest);
+    }
+    let mut options = options(url.into(), POOL);
+    if let Some(password) = password.map(SecretString::from) {
+        options.map_sqlx_postgres_opts(move |postgres| postgres.password(password.expose_secret()));
+    }
+    options
+}
+
 fn sqlite(url: String, size: u32) -> ConnectOptions {
     let mut options = options(url, size);
     options.map_sqlx_sqlite_opts(|sqlite| {
@@ -137,4 +160,24 @@ fn sqlite(url: String, size: u32) -> ConnectOptions {
             .busy_timeout(Duration::from_secs(10))
     });
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_of_postgresql_stays_in_the_url() {
+        for url in [
+            "postgres://me:s%20cret@db.example:5433/patchbay",
+            "postgres://me@db.example:5433/patchbay?password=s%20cret",
+            "postgres://me:other@db.example:5433/patchbay?password=s%20cret&sslmode=require",
+        ] {
+            let options = postgres(url);
+            let shown = format!("{options:?}");
+            assert!(!shown.contains("cret") && !shown.contains("other"), "{shown}");
+            let ssl = if url.contains("ssl") { "?sslmode=require" } else { "" };
+            assert_eq!(options.get_url(), format!("postgres://me@db.example:5433/patchbay{ssl}"));
+        }
+    }
 }

@@ -118,7 +118,7 @@ async fn they_name_no_tenant_no_person_and_nothing_that_a_client_made_up() {
     let method = reqwest::Method::from_bytes(b"FABRICATED").unwrap();
     http().request(method, stage.url.join("/graphql").unwrap()).send().await.unwrap();
     let shown = numbers(&stage).await.join("\n").to_lowercase();
-    for word in ["fabricated", "umbrella", "lighthouse", "elsewhere", "user_", "workspace_0"] {
+    for word in ["fabricated", "umbrella", "lighthouse", "elsewhere", "user_0", "workspace_0"] {
         assert!(!shown.contains(word), "{word} in\n{shown}");
     }
 }

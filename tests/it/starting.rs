@@ -39,7 +39,7 @@ const CASES: &[Case] = &[
         &["PATCHBAY_DATABASE_URL: ", "is no SQLite database", "name another"],
     ),
     (
-        &[("DATABASE_URL", "postgres://me:PLANTED@127.0.0.1:1/patchbay")],
+        &[("DATABASE_URL", "postgres://me:PLANTED@127.0.0.1:1/patchbay"), ("LOG", "trace")],
         &["PATCHBAY_DATABASE_URL: nobody answers there", "see that the database runs"],
     ),
     (&[("CONNECTORS_DIR", "no-such-folder")], &["PATCHBAY_CONNECTORS_DIR: there is no such folder", "create it"]),
