@@ -12,6 +12,9 @@ use tracing_subscriber::{
 
 use crate::commands::Failure;
 
+/// At each start PostgreSQL remarks that the tables are there.
+const QUIETER: &str = "sqlx::postgres::notice=warn";
+
 /// Installs the process's logging; once.
 pub(crate) fn install(logging: &Logging) -> Result<(), Failure> {
     tracing::subscriber::set_global_default(subscriber(logging, stderr)?)?;
@@ -22,7 +25,7 @@ fn subscriber<W>(logging: &Logging, writer: W) -> Result<Box<dyn Subscriber + Se
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&logging.filter)?;
+    let filter = EnvFilter::builder().parse(format!("{QUIETER},{}", logging.filter))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match logging.format {
         // The innermost span is enough: a request's has its id, and JSON repeats them all otherwise.

@@ -10,21 +10,21 @@ use async_graphql::{Name, PathSegment, ServerError};
 use super::nulls::FieldTypes;
 
 /// Root fields that are told one by one.
-const MOST: usize = 5;
+const TOLD: usize = 5;
 
 /// What an operation asks for.
 #[derive(Debug, Clone)]
 pub(super) struct Asks {
     pub(super) kind: OperationType,
-    /// The root fields that the schema has, by the name of each in the answer; in order, some of them only.
+    /// The root fields that the schema has, in order: the name in the answer, and the field's own.
     fields: Vec<(Name, Name)>,
-    /// Whether there are more, or such as the schema has not.
-    and_more: bool,
+    /// Whether there are such as the schema has not.
+    unknown: bool,
 }
 
 impl Asks {
     pub(super) fn of(operation: &OperationDefinition, document: &ExecutableDocument, types: &FieldTypes) -> Self {
-        let mut asks = Self { kind: operation.ty, fields: Vec::new(), and_more: false };
+        let mut asks = Self { kind: operation.ty, fields: Vec::new(), unknown: false };
         asks.read(&operation.selection_set.node, document, types, &mut HashSet::new());
         asks
     }
@@ -41,10 +41,9 @@ impl Asks {
             match &selection.node {
                 Selection::Field(field) => {
                     let (name, answered) = (&field.node.name.node, &field.node.response_key().node);
-                    if self.fields.len() < MOST && types.has_root(self.kind, name) {
-                        self.fields.push((answered.clone(), name.clone()));
-                    } else {
-                        self.and_more = true;
+                    match types.has_root(self.kind, name) {
+                        true => self.fields.push((answered.clone(), name.clone())),
+                        false => self.unknown = true,
                     }
                 }
                 Selection::InlineFragment(fragment) => {
@@ -72,29 +71,31 @@ impl Asks {
     /// The root field, or a word for several and for none that there is.
     pub(super) fn field(&self) -> &str {
         match self.fields.as_slice() {
-            [(_, only)] if !self.and_more => only,
+            [(_, only)] if !self.unknown => only,
             [] => "unknown",
             [..] => "several",
         }
     }
 
-    /// The root fields that `error` is about.
-    pub(super) fn at<'a>(&'a self, error: &'a ServerError) -> impl Iterator<Item = &'a Name> {
-        let place = match error.path.first() {
-            Some(PathSegment::Field(place)) => Some(place.as_str()),
-            _ => None,
-        };
-        let about =
-            self.fields.iter().filter(move |(answered, _)| place.is_none_or(|place| answered.as_str() == place));
-        about.map(|(_, name)| name)
+    /// The root fields that `error` keeps from being done: one, or all where it is of none; not those within which
+    /// something else failed.
+    pub(super) fn kept_by<'a>(&'a self, error: &'a ServerError) -> impl Iterator<Item = &'a Name> {
+        let concerned = self.fields.iter().filter(|(answered, _)| match error.path.as_slice() {
+            [] => true,
+            [PathSegment::Field(place)] => answered.as_str() == place,
+            [..] => false,
+        });
+        concerned.map(|(_, name)| name)
     }
 }
 
-/// The names of its root fields.
+/// The names of its root fields, the first of them.
 impl fmt::Display for Asks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.fields.iter().map(|(_, name)| name.as_str()).collect();
-        f.write_str(&names.join(","))?;
-        if self.and_more { f.write_str(",…") } else { Ok(()) }
+        let mut names: Vec<&str> = self.fields.iter().take(TOLD).map(|(_, name)| name.as_str()).collect();
+        if self.unknown || self.fields.len() > TOLD {
+            names.push("…");
+        }
+        f.write_str(&names.join(","))
     }
 }

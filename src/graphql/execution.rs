@@ -145,7 +145,7 @@ impl Api {
     /// Notes for the audit log what `viewer` tried and may not. Nobody waits for it, and nobody is told when it fails.
     fn note_refused(&self, viewer: &Viewer, asks: &Asks, answer: &Response) {
         let Some(refusals) = &self.0.refusals else { return };
-        let mutations = answer.errors_with(Code::Forbidden).flat_map(|error| asks.at(error));
+        let mutations = answer.errors_with(Code::Forbidden).flat_map(|error| asks.kept_by(error));
         for noted in mutations.filter_map(|mutation| refusals.note(viewer, mutation)) {
             self.0.mutations.spawn(noted.in_current_span());
         }
@@ -437,7 +437,8 @@ mod tests {
             api.execute(None, prepared).await.to_json()
         };
         let broken = answer("{ breaks }").await;
-        assert!(broken.contains("INTERNAL") && !broken.contains("secret"), "{broken}");
+        assert!(broken.contains("INTERNAL") && broken.contains("requestId"), "{broken}");
+        assert!(!broken.contains("secret"), "{broken}");
         assert_eq!(answer("{ works }").await, r#"{"data":{"works":true}}"#);
     }
 }

@@ -2,7 +2,7 @@
 //! the log tells of a request.
 //!
 //! Each server has a registry of its own. What is counted is a group a file, made of what it is about: [`Operations`],
-//! [`Sockets`], [`HttpRequests`], [`Jobs`], and what is looked up when somebody reads ([`Server`]). What a room counts of
+//! [`Sockets`], [`HttpRequests`], [`Jobs`], and what is looked up when somebody reads ([`Snapshot`]). What a room counts of
 //! its own doings (what providers answer, by connector, would be the next) is one more group beside these.
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code or of the schema, never
@@ -23,7 +23,8 @@ use prometheus_client::{encoding::prometheus_text, registry::Registry};
 pub use http::HttpRequests;
 pub use jobs::Jobs;
 pub use operations::{Operations, Running};
-pub use server::{Server, Snapshot, Usage};
+use server::Server;
+pub use server::{Snapshot, Usage};
 pub use sockets::{Open, Sockets};
 
 /// The media type of [`Telemetry::text`].

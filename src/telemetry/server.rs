@@ -37,7 +37,7 @@ pub struct Usage {
 
 /// What a [`Snapshot`] shows. Cheap to clone.
 #[derive(Clone)]
-pub struct Server {
+pub(super) struct Server {
     lag: Gauge<f64, AtomicU64>,
     followed: Gauge,
     answers: Gauge,

@@ -152,10 +152,13 @@ async fn it_is_noted_by_whatever_way_they_come_and_whatever_they_call_it() {
     let spread =
         r#"mutation { ...All } fragment All on Mutation { updateUser(input: { userId: "x" }) { user { id } } }"#;
     agency.staff.tries(spread, Value::Null).await;
-    let found = awaited(&agency.admin, 2).await;
+    let hidden: String = (0..50).map(|n| format!("n{n}: __typename ")).collect();
+    let hidden = format!("mutation {{ {hidden} updateUser(input: {{ userId: \"x\" }}) {{ user {{ id }} }} }}");
+    agency.member.tries(&hidden, Value::Null).await;
+    let found = awaited(&agency.admin, 3).await;
     let mut mutations: Vec<&str> = found.iter().map(|entry| entry["details"]["mutation"].as_str().unwrap()).collect();
     mutations.sort_unstable();
-    assert_eq!(mutations, ["createClient", "updateUser"]);
+    assert_eq!(mutations, ["createClient", "updateUser", "updateUser"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
