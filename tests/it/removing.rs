@@ -81,6 +81,7 @@ async fn what_was_removed_leaves_every_list_and_count_and_keeps_its_history() {
     let changes = stage.admin.changes_since(&cursor).await;
     assert_eq!((changes.len(), &changes[0]["kind"]), (1, &json!("REMOVED")));
     assert_eq!(changes[0]["removedConnectionIds"], json!([connection["id"]]));
+    assert_eq!(changes[0]["disconnection"]["id"], outage);
     assert_eq!(changes[0]["by"]["id"], stage.admin.id);
 }
 

@@ -18,6 +18,9 @@ const LONG_LIVED = 12 * 3_600;
 
 const FIRST_PAGE = 50;
 
+/** How many connections an event names at most. */
+const MOST_OF_AN_EVENT = 100;
+
 const recipes = await Document.open('docs/front-ends.md');
 const SHARED = 'A socket that goes on where it was';
 
@@ -172,6 +175,28 @@ for (const [heading, frontEndOf] of [['Apollo Client', apolloFrontEnd], ['Relay'
       keyRing.withdraw(`key ${FIRST_PAGE + 2}`);
       const broken = connections[FIRST_PAGE + 2].id;
       await eventually('one is disconnected', () => tab.shown().everything.find(({ id }) => id === broken).status === 'DISCONNECTED');
+    });
+
+    test('shows nothing that is over when more breaks at once than an event names', async (t) => {
+      const stage = await oidcStage(t, { accessTokenSeconds: LONG_LIVED });
+      const { oidc, ada, sam, acme } = stage;
+      const { authorization } = await stage.connectByBrowser(ada, acme, 'olga');
+      for (let n = 0; n < MOST_OF_AN_EVENT; n += 1) {
+        const { client } = await ada.does('createClient', { name: `Client ${n}` }, 'client { id }');
+        await ada.does('connect', { connector: 'oidc-provider', clientId: client.id, using: { authorizationId: authorization.id } }, 'connection { id }');
+      }
+      const tab = openTab(stage, sam, acme);
+      await eventually('the first page', () => tab.shown().everything.length === FIRST_PAGE);
+      await tab.loadMore();
+      await tab.loadMore();
+      await eventually('all pages', () => tab.shown().everything.length === MOST_OF_AN_EVENT + 1);
+
+      await oidc.revokeEverythingOf('olga');
+      await eventually('all that is shown is disconnected', () => {
+        const { everything, counts } = tab.shown();
+        assert.deepEqual([...new Set(statuses(everything))], ['DISCONNECTED']);
+        return counts.disconnected === MOST_OF_AN_EVENT + 1;
+      });
     });
 
     test('catches up after a SIGKILL, and after a new role', async (t) => {
