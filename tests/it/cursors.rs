@@ -22,6 +22,7 @@ const LISTS: &[List] = &[
     ("Query.connections", "connections(PART)", "/connections"),
     ("Query.authorizations", "authorizations(PART)", "/authorizations"),
     ("Query.disconnections", "disconnections(PART)", "/disconnections"),
+    ("Query.apiKeys", "apiKeys(PART)", "/apiKeys"),
     ("Query.auditLog", "auditLog(PART)", "/auditLog"),
     ("Viewer.notifications", "viewer { notifications(PART) }", "/viewer/notifications"),
     ("Client.connections", r#"client(id: "@client") { connections(PART) }"#, "/client/connections"),

@@ -37,6 +37,7 @@ impl Elsewhere {
 pub async fn two_workspaces() -> (Agency, Elsewhere) {
     let agency = Agency::new().await;
     let admin = agency.stage.stranger().await;
+    agency.admin.makes_key(json!({ "name": "Ours", "role": "ADMIN" })).await;
     let (key, program) = admin.makes_key(json!({ "name": "Theirs", "role": "ADMIN" })).await;
     let made = program.does("createClient", json!({ "name": "Initech", "externalId": "c-1" }), "client { id }").await;
     let client = id(&made["client"]);
