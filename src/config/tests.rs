@@ -343,17 +343,17 @@ fn the_demo_heeds_where_to_listen_and_what_to_log_and_nothing_else() {
     assert_eq!(config.database_url.expose_secret(), "sqlite://demo.db");
 }
 
-/// The rows of the README's table of settings: variable and default.
+/// The rows of the manual's tables of settings: variable and default.
 fn manual() -> Vec<(&'static str, Option<&'static str>)> {
     let code = |cell: &'static str| cell.trim().strip_prefix('`')?.strip_suffix('`');
-    let lines = include_str!("../../README.md").lines();
+    let lines = include_str!("../../docs/configuration.md").lines();
     let rows = lines.filter(|line| line.starts_with("| `PATCHBAY_") || line.starts_with("| `OTEL_"));
     let cells = rows.map(|line| line.split('|').skip(1).collect::<Vec<_>>());
     cells.filter_map(|cells| Some((code(cells[0])?, code(cells[1])))).collect()
 }
 
 #[test]
-fn the_readme_has_every_setting_and_its_defaults_are_the_defaults() {
+fn the_manual_has_every_setting_and_its_defaults_are_the_defaults() {
     let manual = manual();
     let mut documented: Vec<_> = manual.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut known: Vec<_> = layers::variables().chain(["PATCHBAY_OAUTH_<SLUG>_<NAME>".to_owned()]).collect();

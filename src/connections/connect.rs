@@ -196,7 +196,7 @@ impl Connections {
         id: Uuid,
         path: &[&str],
     ) -> Result<authorization::Model> {
-        let row = self.own_authorization(viewer, id, path).await?;
+        let row = self.permitted_authorization(viewer, id, path).await?;
         if row.connector != connector.slug || row.method != entity::AuthMethod::OAuth2 {
             let error = UserError::new(UserErrorCode::Invalid, "This authorization does not fit this data source.");
             return Err(error.at(path.iter().copied()).into());
@@ -205,7 +205,7 @@ impl Connections {
     }
 
     /// An authorization, of whatever kind, that the viewer may use for more.
-    pub(super) async fn own_authorization(
+    pub(super) async fn permitted_authorization(
         &self,
         viewer: &Viewer,
         id: Uuid,

@@ -71,7 +71,7 @@ impl Connections {
             return Err(Error::invalid("accounts", format!("Name at most {MOST} accounts at once.")));
         }
         let path = ["authorizationId"];
-        let row = self.own_authorization(viewer, input.authorization, &path).await?;
+        let row = self.permitted_authorization(viewer, input.authorization, &path).await?;
         let shareable = row.method == entity::AuthMethod::OAuth2;
         let connector = self.connector_of(&row.connector).filter(|it| shareable && it.accounts.is_some());
         let several = || UserError::new(UserErrorCode::Invalid, "This authorization has no accounts to choose from.");
@@ -80,7 +80,7 @@ impl Connections {
             return Err(disconnected(row.id, &path).into());
         }
         let reachable = self.reachable(&connector, &self.usable_credential(&row).await?).await?;
-        let rows: Vec<_> = input.accounts.iter().map(|row| checked(row, &reachable)).collect();
+        let rows = input.accounts.iter().map(|row| checked(row, &reachable)).collect::<Result<Vec<_>>>()?;
         let outcomes = match self.connect_rows(viewer, &connector, row.id, &rows).await? {
             Some(outcomes) => outcomes,
             // Somebody took the place of one of them, which shows when looked at anew.
@@ -102,7 +102,7 @@ impl Connections {
         viewer: &Viewer,
         connector: &Connector,
         authorization: Uuid,
-        rows: &[Result<NewConnection, Vec<UserError>>],
+        rows: &[Checked],
     ) -> Result<Option<Vec<Outcome>>> {
         let mut change = Change::begin(self, viewer).await?;
         let mut held = change.hold_working(authorization, &["authorizationId"]).await?;
@@ -130,15 +130,16 @@ impl Connections {
 }
 
 /// A row whose texts are sound, with the account that it names where there is one; else all that is wrong with them.
-fn checked(row: &AccountToConnect, reachable: &HashMap<String, Account>) -> Result<NewConnection, Vec<UserError>> {
+type Checked = Result<NewConnection, Vec<UserError>>;
+
+fn checked(row: &AccountToConnect, reachable: &HashMap<String, Account>) -> Result<Checked> {
     let account = names::external_id("accountId", &row.account).map(|id| reachable.get(&id).cloned());
     let name = row.name.as_deref().map(|name| names::name("name", name)).transpose();
     let external_id = row.external_id.as_deref().map(|id| names::external_id("externalId", id)).transpose();
     match names::both(account, names::both(name, external_id)) {
-        Ok((account, (name, external_id))) => Ok(NewConnection { name, client: row.client, external_id, account }),
-        Err(Error::Rejected(flaws)) => Err(flaws),
-        // Nothing else comes of looking at a text.
-        Err(_) => Err(vec![UserError::new(UserErrorCode::Invalid, "This cannot be used.")]),
+        Ok((account, (name, external_id))) => Ok(Ok(NewConnection { name, client: row.client, external_id, account })),
+        Err(Error::Rejected(flaws)) => Ok(Err(flaws)),
+        Err(other) => Err(other),
     }
 }
 
@@ -166,39 +167,14 @@ impl Around {
         connector: &Connector,
         rows: impl Iterator<Item = &NewConnection> + Clone,
     ) -> Result<Self> {
-        let clients: HashSet<Uuid> = rows.clone().filter_map(|row| row.client).collect();
-        let external_ids: HashSet<&str> = rows.clone().filter_map(|row| row.external_id.as_deref()).collect();
-        let accounts: HashSet<&str> = rows.filter_map(|row| Some(row.account.as_ref()?.id.as_str())).collect();
-        let txn = &change.txn;
-        let these = clients_of(change.workspace).filter(client::Column::Id.is_in(clients.iter().copied()));
-        // They stay until the transaction ends; in one order, as others who hold several wait for each other.
-        let there = these.order_by_asc(client::Column::Id).lock_shared().all(txn).await?;
-
-        let live = conflicts::live(change.workspace);
-        let holders = live.clone().filter(connection::Column::ExternalId.is_in(external_ids)).all(txn).await?;
-        let seen = visibility::live_connections(viewer)
-            .filter(connection::Column::Id.is_in(holders.iter().map(|row| row.id)))
-            .select_only()
-            .column(connection::Column::Id);
-        let seen: HashSet<Uuid> = seen.into_tuple().all(txn).await?.into_iter().collect();
-        let known = holders.into_iter().filter_map(|row| {
-            let visible = seen.contains(&row.id);
-            row.external_id.clone().map(|external_id| (external_id, (row, visible)))
-        });
-
-        let of_clients = Condition::any()
-            .add(connection::Column::ClientId.is_in(clients.iter().copied()))
-            .add(connection::Column::ClientId.is_null());
-        let connected = live
-            .filter(connection::Column::Connector.eq(&connector.slug))
-            .filter(connection::Column::AccountKey.is_in(accounts))
-            .filter(of_clients)
-            .select_only()
-            .columns([connection::Column::ClientId, connection::Column::AccountKey, connection::Column::Id]);
-        let connected: Vec<(Option<Uuid>, String, Uuid)> = connected.into_tuple().all(txn).await?;
-        let connected = connected.into_iter().map(|(client, account, id)| ((client, account), id));
-        let clients = there.into_iter().map(|client| client.id).collect();
-        Ok(Self { clients, known: known.collect(), connected: connected.collect() })
+        let clients: Vec<Uuid> = rows.clone().filter_map(|row| row.client).collect();
+        let external_ids = rows.clone().filter_map(|row| row.external_id.as_deref());
+        let accounts = rows.filter_map(|row| Some(row.account.as_ref()?.id.as_str()));
+        Ok(Self {
+            known: known(change, viewer, external_ids).await?,
+            connected: connected(change, connector, &clients, accounts).await?,
+            clients: there(change, clients).await?,
+        })
     }
 
     fn judge(&self, new: &NewConnection) -> Verdict {
@@ -226,6 +202,55 @@ impl Around {
             self.known.insert(external_id.clone(), (row.clone(), true));
         }
     }
+}
+
+/// Those of `clients` that the workspace has; they stay until the transaction ends.
+async fn there(change: &Change<'_>, clients: Vec<Uuid>) -> Result<HashSet<Uuid>> {
+    let these = clients_of(change.workspace).filter(client::Column::Id.is_in(clients));
+    // In one order, since others who hold several wait for each other.
+    let rows = these.order_by_asc(client::Column::Id).lock_shared().all(&change.txn).await?;
+    Ok(rows.into_iter().map(|client| client.id).collect())
+}
+
+/// What has one of these external ids, and whether the viewer sees it.
+async fn known(
+    change: &Change<'_>,
+    viewer: &Viewer,
+    external_ids: impl Iterator<Item = &str>,
+) -> Result<HashMap<String, (connection::Model, bool)>> {
+    let holders = conflicts::live(change.workspace).filter(connection::Column::ExternalId.is_in(external_ids));
+    let holders = holders.all(&change.txn).await?;
+    let seen = visibility::live_connections(viewer)
+        .filter(connection::Column::Id.is_in(holders.iter().map(|row| row.id)))
+        .select_only()
+        .column(connection::Column::Id);
+    let seen: HashSet<Uuid> = seen.into_tuple().all(&change.txn).await?.into_iter().collect();
+    let known = holders.into_iter().filter_map(|row| {
+        let visible = seen.contains(&row.id);
+        row.external_id.clone().map(|external_id| (external_id, (row, visible)))
+    });
+    Ok(known.collect())
+}
+
+/// What is connected of these accounts for these clients, and for the workspace itself.
+async fn connected(
+    change: &Change<'_>,
+    connector: &Connector,
+    clients: &[Uuid],
+    accounts: impl Iterator<Item = &str>,
+) -> Result<HashMap<(Option<Uuid>, String), Uuid>> {
+    use connection::Column::{AccountKey, ClientId, Connector as Slug, Id};
+    let of_clients = ClientId.is_in(clients.iter().copied());
+    let rows: Vec<(Option<Uuid>, String, Uuid)> = conflicts::live(change.workspace)
+        .filter(Slug.eq(&connector.slug))
+        .filter(AccountKey.is_in(accounts))
+        .filter(Condition::any().add(of_clients).add(ClientId.is_null()))
+        .select_only()
+        .columns([ClientId, AccountKey, Id])
+        .into_tuple()
+        .all(&change.txn)
+        .await?;
+    Ok(rows.into_iter().map(|(client, account, id)| ((client, account), id)).collect())
 }
 
 /// The error with its path from the whole input.

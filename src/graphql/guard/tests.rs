@@ -115,6 +115,18 @@ fn pages_within_pages_weigh_what_they_may_hold() {
 }
 
 #[test]
+fn a_mutation_of_many_accounts_weighs_what_it_answers_for_each() {
+    let text = "mutation ($input: ConnectAccountsInput!) { connectAccounts(input: $input) { results { connection { \
+                disconnections(first: 100) { nodes { id } } } } } }";
+    let rows = |count: usize| {
+        let accounts = vec![serde_json::json!({ "accountId": "1" }); count];
+        Variables::from_json(serde_json::json!({ "input": { "authorizationId": "a", "accounts": accounts } }))
+    };
+    assert!(judge_with(text, rows(100)).is_ok());
+    assert!(judge_with(text, rows(500)).is_err());
+}
+
+#[test]
 fn brackets_within_strings_and_comments_do_not_nest() {
     let text = format!(r#"{{ a(b: "{0}", c: """{0} \""" " {0}""") # {0} "#, "{".repeat(100));
     assert!(check_text(&format!("{text}\n}}"), &Limits::default()).is_ok());
