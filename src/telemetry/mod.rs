@@ -80,7 +80,7 @@ mod tests {
         let text = one.text(&Snapshot::default());
         for line in [
             r#"patchbay_operations_total{type="query",field="clients",code="OK"} 1"#,
-            r#"patchbay_operation_duration_seconds_bucket{le="0.025",type="query",field="clients"} 1"#,
+            r#"patchbay_operation_duration_seconds_bucket{type="query",field="clients",le="0.025"} 1"#,
             r#"patchbay_job_rounds_total{job="probe"} 1"#,
             r#"patchbay_job_failures_total{job="probe"} 1"#,
             r#"patchbay_job_last_duration_seconds{job="probe"} 3"#,
