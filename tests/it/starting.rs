@@ -164,16 +164,31 @@ async fn a_user_or_database_that_postgresql_does_not_know_is_said() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_cannot_be_written_is_said() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+fn a_file_or_folder_that_cannot_be_written_is_said() {
+    use std::os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    };
     let folder = folder();
-    std::fs::create_dir(folder.path().join("locked")).unwrap();
-    std::fs::set_permissions(folder.path().join("locked"), std::fs::Permissions::from_mode(0o555)).unwrap();
-    // The administrator of the machine may write anywhere.
-    if folder.path().metadata().unwrap().uid() == 0 {
-        return;
+    let permit = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    permit(folder.path(), 0o555);
+    permit(&folder.path().join("unknown.toml"), 0o000);
+    // The administrator of a machine may write anywhere: this is for somebody else.
+    let administrator = folder.path().metadata().unwrap().uid() == 0;
+    for (database, parts) in [
+        ("sqlite://patchbay.db", ["PATCHBAY_DATABASE_URL: the file cannot be opened", "may write to it"]),
+        ("sqlite://unknown.toml", ["PATCHBAY_DATABASE_URL: the file cannot be opened", "may write to it"]),
+    ] {
+        let mut command = command(folder.path(), &[("DATABASE_URL", database)]);
+        if administrator {
+            command.uid(65_534);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{database}: {said}");
     }
-    let (output, said) = ends(folder.path(), &[("DATABASE_URL", "sqlite://locked/patchbay.db")]);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("PATCHBAY_DATABASE_URL: ") && said.contains("may write to it"), "{said}");
+    permit(folder.path(), 0o755);
 }
