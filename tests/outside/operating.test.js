@@ -40,8 +40,22 @@ describe('operating', () => {
     }
     const printed = await newcomer.types(operating.block('sh', '/metrics', port));
     assert.match(printed, /^patchbay_db_up 1$/m);
+    // A number that has labels is there once there is something to count.
+    await ada.ask('{ viewer { id } }');
+    const following = await fetch(`${ada.origin}/graphql`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${ada.token}`,
+        accept: 'text/event-stream',
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ query: 'subscription { connectionsChanged { cursor } }' }),
+    });
     const numbers = await (await fetch(`${ada.origin}/metrics`)).text();
-    for (const [, name] of operating.text.matchAll(/`(patchbay_[a-z_]+)/g)) assert.ok(numbers.includes(`# TYPE ${name.replace(/_total$/, '')} `), name);
+    await following.body.cancel();
+    for (const [, name] of operating.text.matchAll(/`(patchbay_[a-z_]+)/g)) {
+      assert.ok(numbers.includes(`# TYPE ${name} `), name);
+    }
   });
 
   test('the audit log says who did what', async () => {
