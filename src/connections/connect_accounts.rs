@@ -170,11 +170,10 @@ impl Around {
         let clients: Vec<Uuid> = rows.clone().filter_map(|row| row.client).collect();
         let external_ids = rows.clone().filter_map(|row| row.external_id.as_deref());
         let accounts = rows.filter_map(|row| Some(row.account.as_ref()?.id.as_str()));
-        Ok(Self {
-            known: known(change, viewer, external_ids).await?,
-            connected: connected(change, connector, &clients, accounts).await?,
-            clients: there(change, clients).await?,
-        })
+        // What somebody else connects between the two is known, and not in the way.
+        let connected = connected(change, connector, &clients, accounts).await?;
+        let known = known(change, viewer, external_ids).await?;
+        Ok(Self { known, connected, clients: there(change, clients).await? })
     }
 
     fn judge(&self, new: &NewConnection) -> Verdict {
