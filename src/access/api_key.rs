@@ -88,7 +88,7 @@ async fn find(db: &Db, which: Condition, now: DateTime<Utc>) -> Result<Option<Fo
 
 /// Verifies keys and notes their use; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub(super) struct ApiKeys {
     db: Db,
     clock: SharedClock,
     /// Keys whose use is being written.
@@ -96,7 +96,7 @@ pub(super) struct Keys {
     writing: TaskTracker,
 }
 
-impl Keys {
+impl ApiKeys {
     pub(super) fn new(db: Db, clock: SharedClock) -> Self {
         Self { db, clock, noting: Arc::default(), writing: TaskTracker::new() }
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     IdentityProvider, JwtSecret, Subject, Viewer,
-    api_key::{self, Keys},
+    api_key::{self, ApiKeys},
     identity_provider::Vouched,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub struct Authenticator {
     secret: Option<JwtSecret>,
     identity_provider: Option<(IdentityProvider, Arc<dyn Bind>)>,
     clock: SharedClock,
-    keys: Keys,
+    api_keys: ApiKeys,
 }
 
 /// A user with what is known of them in one statement: the journal's number is as old as the role that it vouches for.
@@ -55,8 +55,8 @@ impl Authenticator {
         identity_provider: Option<(IdentityProvider, Arc<dyn Bind>)>,
         clock: SharedClock,
     ) -> Self {
-        let keys = Keys::new(db.clone(), clock.clone());
-        Self { db, secret, identity_provider, clock, keys }
+        let api_keys = ApiKeys::new(db.clone(), clock.clone());
+        Self { db, secret, identity_provider, clock, api_keys }
     }
 
     /// The viewer whom `bearer` names, in `workspace` where one is asked for.
@@ -66,7 +66,7 @@ impl Authenticator {
     /// workspaces who names none.
     pub async fn viewer(&self, bearer: &str, workspace: Option<Uuid>) -> Result<Viewer> {
         if api_key::is_key(bearer) {
-            return self.keys.viewer(bearer, workspace).await;
+            return self.api_keys.viewer(bearer, workspace).await;
         }
         let ours = self.secret.as_ref().and_then(|secret| secret.verify(bearer, self.clock.now()).ok());
         if let Some(verified) = ours {
@@ -99,7 +99,7 @@ impl Authenticator {
 
     /// Returns once what bearers left to be written is written. Nothing is verified any more.
     pub async fn drained(&self) {
-        self.keys.drained().await;
+        self.api_keys.drained().await;
     }
 }
 
