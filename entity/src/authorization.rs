@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::kinds::{AuthMethod, Status};
+use crate::kinds::{AuthMethod, Endpoint, Status};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "authorization")]
@@ -40,6 +40,15 @@ pub struct Model {
     pub claimed_until: Option<DateTimeUtc>,
     /// Transient failures in a row.
     pub failures: i32,
+    /// Since when its provider fails transiently; null once it gave an answer that says something.
+    pub failing_since: Option<DateTimeUtc>,
+    /// The API asks to be left alone about it.
+    pub quiet_until: Option<DateTimeUtc>,
+    /// What refuses this server's own OAuth client, or a setting like it, and when it last did.
+    pub client_refused_by: Option<Endpoint>,
+    pub client_refused_at: Option<DateTimeUtc>,
+    /// When what had refused it last accepted it again.
+    pub client_accepted_at: Option<DateTimeUtc>,
     pub created_by: Option<Uuid>,
     pub created_at: DateTimeUtc,
     pub removed_at: Option<DateTimeUtc>,

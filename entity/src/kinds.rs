@@ -36,6 +36,10 @@ text_enum!(Detector {
     DatasetRefresh = "DATASET_REFRESH",
     Report = "REPORT",
 });
+text_enum!(
+    /// What of a provider is asked.
+    Endpoint { Token = "TOKEN", Api = "API" }
+);
 text_enum!(DisconnectionEnd { Reconnected = "RECONNECTED", Recovered = "RECOVERED", Removed = "REMOVED" });
 text_enum!(AttemptKind { Connect = "CONNECT", Reconnect = "RECONNECT" });
 text_enum!(AttemptStatus {

@@ -15,16 +15,18 @@ pub mod connection_share;
 pub mod connector;
 pub mod disconnection;
 pub mod disconnection_connection;
+pub mod incident;
 pub mod journal_entry;
 pub mod journal_floor;
 pub mod journal_head;
 pub mod kept_answer;
 pub mod kinds;
 pub mod notification;
+pub mod pause;
 pub mod user;
 pub mod workspace;
 
 pub use kinds::{
     AccountChange, AttemptKind, AttemptStatus, AuthMethod, DataMode, Detector, DisconnectionEnd, DisconnectionReason,
-    NotificationKind, Role, Status, Topic,
+    Endpoint, NotificationKind, Role, Status, Topic,
 };

@@ -8,6 +8,7 @@ mod m20261123_000001_main_job;
 mod m20261127_000002_api_keys;
 mod m20261127_000003_bindings;
 mod m20261127_000004_kept_answers;
+mod m20261127_000005_noticing;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_api_keys::Migration),
             Box::new(m20261127_000003_bindings::Migration),
             Box::new(m20261127_000004_kept_answers::Migration),
+            Box::new(m20261127_000005_noticing::Migration),
         ]
     }
 }

@@ -96,6 +96,7 @@ impl App {
         let identity_provider = identity_provider(config, &outbound, &clock)?;
         let provider = provider(config, &catalogue, outbound, &outside);
         let db = open(config).await?;
+        let telemetry = Telemetry::new(clock.now());
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
         let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone());
@@ -108,12 +109,12 @@ impl App {
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: connection_settings(config, &public_url),
+            providers: telemetry.providers.clone(),
         })
         .await
         .map_err(broken)?;
         connections.check_keys().await.map_err(|_| Problem::new("encryption_keys", WrongKeys))?;
         let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
-        let telemetry = Telemetry::new(clock.now());
         let jobs = Jobs::new(
             connections.clone(),
             journal.clone(),

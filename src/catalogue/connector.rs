@@ -37,6 +37,7 @@ pub struct Connector {
     pub accounts: Option<Accounts>,
     pub probe: Probe,
     pub api: Option<Api>,
+    pub pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +200,27 @@ pub struct Probe {
     /// Does this account (`{account.id}`) still answer?
     pub account_request: Option<Request>,
     pub account_interval: Duration,
+}
+
+impl Probe {
+    /// What asks about that account on its own; none where the authorization's own probe speaks for it.
+    pub fn asks_of(&self, account: Option<&str>) -> Option<&Request> {
+        account.and(self.account_request.as_ref())
+    }
+}
+
+/// How fast it may be asked by what nobody waits for: renewals, probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Calls at once.
+    pub concurrent: u32,
+    pub per_second: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { concurrent: 16, per_second: 50 }
+    }
 }
 
 /// What datasets ask. The headers go with every request to the API's own origin (accounts and probes too), each as soon

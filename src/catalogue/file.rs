@@ -11,7 +11,8 @@ use super::{
     auth::{self, METHODS, MethodName},
     check,
     connector::{
-        Accounts, Api, Auth, Connector, DataMode, Field, Identity, Kept, Method, Pattern, Placement, Probe, Request,
+        Accounts, Api, Auth, Connector, DataMode, Field, Identity, Kept, Method, Pace, Pattern, Placement, Probe,
+        Request,
     },
     known::{Asked, Known, Stage},
     paging,
@@ -83,6 +84,7 @@ fn connector(root: Section<'_>) -> Option<Connector> {
     let accounts = root.section("accounts").and_then(|section| accounts(section, &context));
     let api = root.section("api").and_then(|section| api(section, &context));
     let probe = probe(root.section("probe"), identity.as_ref(), api.as_ref(), &context);
+    let pace = root.section("pace").map(pace).unwrap_or_default();
     root.close();
     let slug = slug?;
     Some(Connector {
@@ -99,6 +101,7 @@ fn connector(root: Section<'_>) -> Option<Connector> {
         accounts,
         probe,
         api,
+        pace,
     })
 }
 
@@ -216,6 +219,13 @@ fn api(section: Section<'_>, context: &Context) -> Option<Api> {
     let headers = headers(&section, context, Stage::Chosen);
     section.close();
     Some(Api { base_url: base_url?, headers })
+}
+
+fn pace(section: Section<'_>) -> Pace {
+    let usual = Pace::default();
+    let (concurrent, per_second) = (section.count("concurrent"), section.count("per_second"));
+    section.close();
+    Pace { concurrent: concurrent.unwrap_or(usual.concurrent), per_second: per_second.unwrap_or(usual.per_second) }
 }
 
 /// The probe; by default the identity's request.

@@ -31,8 +31,8 @@ use uuid::Uuid;
 
 pub use self::{
     connector::{
-        Accounts, Api, Auth, ClientAuth, Connector, DataMode, Driver, Field, Identity, Method, Named, OAuth2, Pattern,
-        Payload, Placement, Pointer, Probe, Refresh, Request,
+        Accounts, Api, Auth, ClientAuth, Connector, DataMode, Driver, Field, Identity, Method, Named, OAuth2, Pace,
+        Pattern, Payload, Placement, Pointer, Probe, Refresh, Request,
     },
     fields::{FieldFault, FieldProblem},
     listing::Criteria,

@@ -1,13 +1,15 @@
 //! Looking at the accounts of an authorization, each on its own: one connection may lose access while the rest goes on.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Detector, DisconnectionReason, connection};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use entity::{Detector, DisconnectionReason, Endpoint, connection};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
 use uuid::Uuid;
 
 use super::{
     Connections,
-    checks::{Finding, Look},
+    checks::{Finding, Look, Occasion},
     findings::{FLAGGED_AT_MOST, message},
     held::Held,
     lifecycle::{Change, Fault, Healed},
@@ -18,19 +20,15 @@ use crate::error::Result;
 const AT_ONCE: u64 = 20;
 
 impl Connections {
-    /// Probes the accounts of an authorization that are due, one after the other, unless somebody is at it.
-    pub async fn probe_accounts_due(&self, job: &'static str, authorization: Uuid) -> Result<()> {
-        let Some(claim) = self.claim(authorization).await? else { return Ok(()) };
-        self.under(claim, async {
-            for connection in self.accounts_due(authorization).await? {
-                if !self.probe_account(job, authorization, connection).await? {
-                    // The others would fare no better now; they are still due.
-                    break;
-                }
+    /// Probes the accounts of a claimed authorization that are due, one after the other.
+    pub(super) async fn probe_accounts(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        for connection in self.accounts_due(authorization).await? {
+            if !self.probe_account(Occasion::Due(job), authorization, connection).await? {
+                // The others would fare no better now.
+                break;
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// Its connections whose accounts are due, the longest overdue first.
@@ -48,13 +46,18 @@ impl Connections {
 
     /// Probes the account of one connection of a claimed authorization. It is refused only at a second look. Whether
     /// the provider had an answer that is about this account.
-    pub(super) async fn probe_account(&self, job: &'static str, authorization: Uuid, connection: Uuid) -> Result<bool> {
-        let Some(look) = self.look(job, authorization).await? else { return Ok(false) };
+    pub(super) async fn probe_account(
+        &self,
+        occasion: Occasion,
+        authorization: Uuid,
+        connection: Uuid,
+    ) -> Result<bool> {
+        let Some(look) = self.look(occasion, authorization).await? else { return Ok(false) };
         let Some(row) = self.row(connection).await? else { return Ok(true) };
         if row.authorization_id != authorization || row.account_id.is_none() {
             return Ok(true);
         }
-        let (look, finding) = self.ask(look, row.account_id.as_deref()).await?;
+        let (look, finding) = self.ask(look, Some(&row)).await?;
         let answered = matches!(finding, Finding::Works | Finding::Refused);
         self.write_account_finding(&look, connection, finding, row.refused_once || row.lost_access).await?;
         Ok(answered)
@@ -69,22 +72,44 @@ impl Connections {
                 self.break_down(&mut change, &mut held, look, reason, detector).await?;
             }
             Finding::Works => {
+                change.note_answered(&held, Endpoint::Api).await?;
                 change.regain(&mut held, &[connection], Healed::ByItself).await?;
                 let account = held.member(connection).and_then(|member| member.row.account_id.clone());
                 let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
                 self.note_account(&change, connection, false, next).await?;
             }
-            Finding::Unsure(retry_after) => {
-                let pause = TimeDelta::from_std(retry_after.unwrap_or(self.settings.probe_interval)).ok();
-                let next = change.now + pause.unwrap_or(FLAGGED_AT_MOST);
-                self.note_account(&change, connection, again, Some(next)).await?;
-                if retry_after.is_some() {
-                    self.leave_alone(&change, &held, next).await?;
+            Finding::Unsure(wait) => {
+                self.wait_for_account(&change, &held, connection, again, wait).await?;
+                if let Some(wait) = wait {
+                    change.leave_alone(&held, wait).await?;
                 }
             }
-            Finding::Refused => self.refuse_account(&mut change, &mut held, look, connection, again).await?,
+            Finding::Unrenewed(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
+            Finding::ClientRefused => {
+                change.note_client_refused(&held, Endpoint::Api).await?;
+                self.wait_for_account(&change, &held, connection, again, None).await?;
+            }
+            Finding::Refused => {
+                change.note_answered(&held, Endpoint::Api).await?;
+                self.refuse_account(&mut change, &mut held, look, connection, again).await?;
+            }
         }
         change.commit().await
+    }
+
+    /// Looks at this account after `wait`, else after a probe interval; at the others that are due a tick later, so that
+    /// one which fails for ever does not hide them.
+    async fn wait_for_account(
+        &self,
+        change: &Change<'_>,
+        held: &Held,
+        connection: Uuid,
+        refused_once: bool,
+        wait: Option<Duration>,
+    ) -> Result<()> {
+        let pause = TimeDelta::from_std(wait.unwrap_or(self.settings.probe_interval)).unwrap_or(FLAGGED_AT_MOST);
+        self.note_account(change, connection, refused_once, Some(change.now + pause)).await?;
+        put_off_accounts(&change.txn, held.id(), self.a_tick_later()).await
     }
 
     /// The account of a connection is denied: `again`, so that the connection has lost it, or for the first time.
@@ -99,12 +124,31 @@ impl Connections {
         if again {
             let reason = DisconnectionReason::AccessLost;
             let message = message(reason, &look.connector.name);
-            change.lose_access(held, connection, Fault { reason, detector: Detector::Probe, message }).await?;
+            change
+                .lose_access(
+                    held,
+                    connection,
+                    Fault { reason, detector: look.occasion.detector(Detector::Probe), message },
+                )
+                .await?;
         }
-        let own_probe = look.connector.probe.account_request.is_some();
+        let account = held.member(connection).and_then(|member| member.row.account_id.as_deref());
+        let own_probe = look.connector.probe.asks_of(account).is_some();
         let pause = if again { self.settings.probe_interval.saturating_mul(2) } else { self.settings.job_tick };
         let next = own_probe.then(|| change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST));
         self.note_account(change, connection, true, next).await
+    }
+
+    /// Every account of an authorization is due.
+    pub(super) async fn all_accounts_due(&self, change: &Change<'_>, held: &Held) -> Result<()> {
+        connection::Entity::update_many()
+            .col_expr(connection::Column::ProbeAt, Expr::value(change.now))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::RemovedAt.is_null())
+            .filter(connection::Column::ProbeAt.gt(change.now))
+            .exec(&change.txn)
+            .await?;
+        Ok(())
     }
 
     async fn note_account(
@@ -123,4 +167,16 @@ impl Connections {
             .await?;
         Ok(())
     }
+}
+
+/// None of an authorization's accounts is due before `at`.
+pub(super) async fn put_off_accounts(db: &impl ConnectionTrait, authorization: Uuid, at: DateTime<Utc>) -> Result<()> {
+    connection::Entity::update_many()
+        .col_expr(connection::Column::ProbeAt, Expr::value(at))
+        .filter(connection::Column::AuthorizationId.eq(authorization))
+        .filter(connection::Column::RemovedAt.is_null())
+        .filter(connection::Column::ProbeAt.lt(at))
+        .exec(db)
+        .await?;
+    Ok(())
 }

@@ -1,5 +1,5 @@
 //! What a notification concerns, as far as its reader may see: the connections that its disconnection covers, else
-//! those of the authorization it is about.
+//! those of the authorization it is about, else those of its connector.
 
 use entity::{client, connection, notification};
 use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, Select};
@@ -48,11 +48,11 @@ impl Connections {
 }
 
 fn concerned(viewer: &Viewer, told: &notification::Model) -> Select<connection::Entity> {
+    let live = || visibility::live_connections(viewer);
     match (told.disconnection_id, told.authorization_id) {
         (Some(disconnection), _) => covered_by(viewer, disconnection),
-        // Without an authorization it concerns none: no connection has the nil id's.
-        (None, authorization) => visibility::live_connections(viewer)
-            .filter(connection::Column::AuthorizationId.eq(authorization.unwrap_or_default())),
+        (None, Some(authorization)) => live().filter(connection::Column::AuthorizationId.eq(authorization)),
+        (None, None) => live().filter(connection::Column::Connector.eq(told.connector.as_deref().unwrap_or_default())),
     }
 }
 

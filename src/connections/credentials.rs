@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Status, authorization};
+use entity::{Endpoint, Status, authorization};
 use sea_orm::{
-    ActiveModelTrait,
-    ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr,
-    sea_query::{Expr, OnConflict},
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr,
+    sea_query::OnConflict,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -134,7 +132,7 @@ impl Connections {
         account: Option<&str>,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
-        connector.probe.account_request.as_ref().and(account)?;
+        connector.probe.asks_of(account)?;
         let interval = TimeDelta::from_std(connector.probe.account_interval).unwrap_or(AT_LEAST);
         Some(now + jittered(interval, &*self.entropy))
     }
@@ -170,6 +168,11 @@ impl Change<'_> {
             claimed_by: None,
             claimed_until: None,
             failures: 0,
+            failing_since: None,
+            quiet_until: None,
+            client_refused_by: None,
+            client_refused_at: None,
+            client_accepted_at: None,
             created_by: by,
             created_at: self.now,
             removed_at: None,
@@ -186,6 +189,11 @@ impl Change<'_> {
     /// Stores what is fresh in an authorization that is held. Its status is another matter: [`Change::heal`].
     pub(super) async fn store(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
         self.fill(&mut held.authorization, connector, fresh)?;
+        self.write_authorization(held).await
+    }
+
+    /// Writes a held authorization as it is in memory.
+    async fn write_authorization(&self, held: &Held) -> Result<()> {
         let mut row = authorization::ActiveModel::from(held.authorization.clone()).reset_all();
         // Only the lifecycle writes a status.
         row.status = sea_orm::ActiveValue::NotSet;
@@ -198,21 +206,20 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Stores what a renewal brought. When to probe next stays as it was, and so does how often it failed while it is
-    /// flagged: that tokens are to be had says nothing about the API.
+    /// Stores what a renewal brought. When to probe next stays as it was, and so does what is known of the API: that tokens
+    /// are to be had says nothing about it. What is flagged is probed at once.
     pub(super) async fn store_renewed(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
-        let before = (held.authorization.probe_at, held.authorization.failures);
-        self.store(held, connector, fresh).await?;
+        let before = held.authorization.clone();
+        let flagged = before.status == Status::Disconnected;
+        self.fill(&mut held.authorization, connector, fresh)?;
         let row = &mut held.authorization;
-        row.probe_at = before.0.or(row.probe_at);
-        row.failures = if row.status == Status::Disconnected { before.1 } else { 0 };
-        authorization::Entity::update_many()
-            .col_expr(authorization::Column::ProbeAt, Expr::value(row.probe_at))
-            .col_expr(authorization::Column::Failures, Expr::value(row.failures))
-            .filter(authorization::Column::Id.eq(row.id))
-            .exec(&self.txn)
-            .await?;
-        Ok(())
+        row.probe_at = before.probe_at.map(|at| if flagged { self.now } else { at }).or(row.probe_at);
+        row.failures = if flagged { before.failures } else { 0 };
+        row.quiet_until = before.quiet_until;
+        if row.probe_at.is_some() {
+            row.failing_since = before.failing_since;
+        }
+        self.write_authorization(held).await
     }
 
     fn fill(&self, row: &mut authorization::Model, connector: &Connector, fresh: &Fresh) -> Result<()> {
@@ -232,6 +239,10 @@ impl Change<'_> {
         row.renewal_sent_at = None;
         row.probe_at = connections.probe_at(connector, self.now);
         row.failures = 0;
+        (row.failing_since, row.quiet_until) = (None, None);
+        if row.client_refused_by == Some(Endpoint::Token) {
+            (row.client_refused_by, row.client_accepted_at) = (None, Some(self.now));
+        }
         Ok(())
     }
 }

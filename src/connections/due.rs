@@ -1,4 +1,4 @@
-//! Which authorizations and accounts are due, and who looks at them: one at a time, over all nodes.
+//! Which authorizations are due, and who works on them: one at a time, over all nodes.
 //!
 //! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
 //! a claim that was lost costs a call and never a truth.
@@ -6,8 +6,12 @@
 use std::{convert::Infallible, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{authorization, connection};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use entity::{Endpoint, Status, authorization, connection, connector};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
+    Select,
+    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement},
+};
 use uuid::Uuid;
 
 use super::Connections;
@@ -18,71 +22,110 @@ const CLAIMED: TimeDelta = TimeDelta::seconds(10);
 /// How often a claim is kept up.
 const KEEP_UP: Duration = Duration::from_secs(3);
 
-/// The right to work on an authorization, until it is released or its time is over.
-#[derive(Debug, Clone, Copy)]
+/// The right to work on authorizations, until they are released or its time is over.
+#[derive(Debug, Clone)]
 pub(super) struct Claim {
-    pub(super) authorization: Uuid,
     run: Uuid,
+    pub(super) authorizations: Vec<Uuid>,
+    /// What was due when it was taken, if that is why.
+    due: Option<(Due, DateTime<Utc>)>,
 }
 
 /// What is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Due {
     /// Tokens to renew.
     Renewal,
     /// Authorizations to probe.
     Probe,
+    /// Authorizations that work and have accounts to probe.
+    Accounts,
 }
 
 impl Due {
-    /// When it is.
-    fn column(self) -> authorization::Column {
+    pub const ALL: [Self; 3] = [Self::Renewal, Self::Probe, Self::Accounts];
+
+    /// The job that does it.
+    pub fn job(self) -> &'static str {
         match self {
-            Self::Renewal => authorization::Column::RenewAt,
-            Self::Probe => authorization::Column::ProbeAt,
+            Self::Renewal => "renew-tokens",
+            Self::Probe => "probe",
+            Self::Accounts => "probe-accounts",
+        }
+    }
+
+    /// Which of the provider's endpoints it asks.
+    pub(super) fn endpoint(self) -> Endpoint {
+        match self {
+            Self::Renewal => Endpoint::Token,
+            Self::Probe | Self::Accounts => Endpoint::Api,
+        }
+    }
+
+    /// When an authorization itself is due; none where its accounts are.
+    fn column(self) -> Option<authorization::Column> {
+        match self {
+            Self::Renewal => Some(authorization::Column::RenewAt),
+            Self::Probe => Some(authorization::Column::ProbeAt),
+            Self::Accounts => None,
         }
     }
 }
 
 impl Connections {
-    /// Up to `limit` authorizations that are due, the longest overdue first.
-    pub async fn due(&self, what: Due, limit: u64) -> Result<Vec<Uuid>> {
-        let column = what.column();
-        let ids = authorization::Entity::find()
+    /// The connectors of which something is due, and that may be asked now.
+    pub async fn due_connectors(&self, what: Due) -> Result<Vec<String>> {
+        let now = self.clock.now();
+        let due = match what.column() {
+            Some(column) => authorization::Entity::find()
+                .select_only()
+                .expr(Expr::value(1))
+                .filter(Expr::col((authorization::Entity, authorization::Column::Connector)).equals(slug()))
+                .filter(authorization::Column::RemovedAt.is_null())
+                .filter(column.lte(now))
+                .into_query(),
+            None => connection::Entity::find()
+                .select_only()
+                .expr(Expr::value(1))
+                .filter(Expr::col((connection::Entity, connection::Column::Connector)).equals(slug()))
+                .filter(connection::Column::RemovedAt.is_null())
+                .filter(connection::Column::ProbeAt.lte(now))
+                .into_query(),
+        };
+        let slugs: Vec<String> = connector::Entity::find()
             .select_only()
-            .column(authorization::Column::Id)
-            .filter(authorization::Column::RemovedAt.is_null())
-            .filter(column.lte(self.clock.now()))
-            .filter(unclaimed(self.db.time(self.clock.now()).await?))
-            .order_by_asc(column)
-            .limit(limit)
+            .column(connector::Column::Slug)
+            .filter(Expr::exists(due))
             .into_tuple()
             .all(self.db.reader())
             .await?;
-        Ok(ids)
+        let paused = self.paused(what.endpoint()).await?;
+        Ok(slugs.into_iter().filter(|slug| self.catalogue.get(slug).is_some() && !paused.contains(slug)).collect())
     }
 
-    /// Up to `limit` authorizations that work and have accounts that are due to be probed, the longest overdue first.
-    pub async fn due_accounts(&self, limit: u64) -> Result<Vec<Uuid>> {
-        let its_authorization = connection::Entity::belongs_to(authorization::Entity)
-            .from(connection::Column::AuthorizationId)
-            .to(authorization::Column::Id)
-            .into();
-        let ids = connection::Entity::find()
-            .select_only()
-            .column(connection::Column::AuthorizationId)
-            .join(JoinType::InnerJoin, its_authorization)
-            .filter(connection::Column::RemovedAt.is_null())
-            .filter(connection::Column::ProbeAt.lte(self.clock.now()))
-            .filter(authorization::Column::Status.ne(entity::Status::Disconnected))
-            .filter(unclaimed(self.db.time(self.clock.now()).await?))
-            .group_by(connection::Column::AuthorizationId)
-            .order_by_asc(connection::Column::ProbeAt.min())
-            .limit(limit)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        Ok(ids)
+    /// How many are due, by connector.
+    pub async fn backlog(&self, what: Due) -> Result<Vec<(String, i64)>> {
+        let now = self.clock.now();
+        let counted = match what.column() {
+            Some(column) => {
+                let due = authorization::Entity::find()
+                    .select_only()
+                    .column(authorization::Column::Connector)
+                    .column_as(authorization::Column::Id.count(), "due")
+                    .filter(authorization::Column::RemovedAt.is_null())
+                    .filter(column.lte(now))
+                    .group_by(authorization::Column::Connector);
+                due.into_tuple().all(self.db.reader()).await?
+            }
+            None => {
+                let due = accounts_due(now)
+                    .column(connection::Column::Connector)
+                    .column_as(connection::Column::Id.count(), "due")
+                    .group_by(connection::Column::Connector);
+                due.into_tuple().all(self.db.reader()).await?
+            }
+        };
+        Ok(counted)
     }
 
     /// Authorizations that work, and will end within seven days.
@@ -91,7 +134,7 @@ impl Connections {
             .select_only()
             .column(authorization::Column::Id)
             .filter(authorization::Column::RemovedAt.is_null())
-            .filter(authorization::Column::Status.eq(entity::Status::Connected))
+            .filter(authorization::Column::Status.eq(Status::Connected))
             .filter(authorization::Column::ExpiresAt.lte(self.clock.now() + super::lifecycle::AHEAD))
             .limit(limit)
             .into_tuple()
@@ -102,26 +145,63 @@ impl Connections {
 
     /// Claims an authorization; none when somebody else has it.
     pub(super) async fn claim(&self, authorization: Uuid) -> Result<Option<Claim>> {
-        self.claim_if(authorization, Condition::all()).await
+        self.claim_those(vec![authorization], Condition::all(), None).await
     }
 
-    /// Claims an authorization that is due; none when somebody else has it, or had it since it was found to be due.
-    pub(super) async fn claim_due(&self, what: Due, authorization: Uuid) -> Result<Option<Claim>> {
-        self.claim_if(authorization, Condition::all().add(what.column().lte(self.clock.now()))).await
+    /// Claims up to `most` authorizations of a connector that are due, the longest overdue first; none when nothing is, or
+    /// somebody else was quicker.
+    pub(super) async fn claim_due(&self, what: Due, slug: &str, most: u64) -> Result<Option<Claim>> {
+        let now = self.clock.now();
+        let free = unclaimed(self.db.time(now).await?);
+        let (found, still): (Vec<Uuid>, _) = match what.column() {
+            Some(column) => {
+                let due =
+                    Condition::all().add(column.lte(now)).add_option((what == Due::Probe).then(|| undisturbed(now)));
+                let first = authorization::Entity::find()
+                    .select_only()
+                    .column(authorization::Column::Id)
+                    .filter(authorization::Column::Connector.eq(slug))
+                    .filter(authorization::Column::RemovedAt.is_null())
+                    .filter(due.clone())
+                    .filter(free)
+                    .order_by_asc(column)
+                    .limit(most);
+                (first.into_tuple().all(self.db.reader()).await?, due)
+            }
+            None => {
+                let first = accounts_due(now)
+                    .column(connection::Column::AuthorizationId)
+                    .filter(connection::Column::Connector.eq(slug))
+                    .filter(free)
+                    .group_by(connection::Column::AuthorizationId)
+                    .order_by_asc(connection::Column::ProbeAt.min())
+                    .limit(most);
+                (first.into_tuple().all(self.db.reader()).await?, Condition::all())
+            }
+        };
+        if found.is_empty() {
+            return Ok(None);
+        }
+        self.claim_those(found, still, Some((what, now))).await
     }
 
-    async fn claim_if(&self, authorization: Uuid, condition: Condition) -> Result<Option<Claim>> {
+    /// Claims those of `ids` that are free and fulfil `condition`.
+    async fn claim_those(
+        &self,
+        ids: Vec<Uuid>,
+        condition: Condition,
+        due: Option<(Due, DateTime<Utc>)>,
+    ) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
         let claimed = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(run))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(now + CLAIMED))
-            .filter(authorization::Column::Id.eq(authorization))
-            .filter(condition)
-            .filter(unclaimed(now))
-            .exec(self.db.writer())
+            .filter(authorization::Column::Id.in_subquery(unlocked(ids, condition.add(unclaimed(now)))))
+            .exec_with_returning(self.db.writer())
             .await?;
-        Ok((claimed.rows_affected == 1).then_some(Claim { authorization, run }))
+        let authorizations: Vec<Uuid> = claimed.into_iter().map(|row| row.id).collect();
+        Ok((!authorizations.is_empty()).then_some(Claim { run, authorizations, due }))
     }
 
     /// Does `work` under a claim, which is kept up meanwhile, and given back after.
@@ -130,47 +210,97 @@ impl Connections {
         // wait for ever; and work that was cut off could lose the only copy of a token.
         let done = tokio::select! {
             done = work => done,
-            never = self.keep_up(claim) => match never {},
+            never = self.keep_up(&claim) => match never {},
         };
-        self.release(claim).await?;
+        self.release(&claim).await?;
         done
     }
 
-    async fn keep_up(&self, claim: Claim) -> Infallible {
+    async fn keep_up(&self, claim: &Claim) -> Infallible {
         loop {
             tokio::time::sleep(KEEP_UP).await;
             if let Err(error) = self.prolong(claim).await {
-                tracing::warn!(authorization = %claim.authorization, ?error, "a claim could not be kept up");
+                tracing::warn!(authorizations = ?claim.authorizations, ?error, "a claim could not be kept up");
             }
         }
     }
 
-    async fn prolong(&self, claim: Claim) -> Result<()> {
+    async fn prolong(&self, claim: &Claim) -> Result<()> {
         let until = self.db.time(self.clock.now()).await? + CLAIMED;
         authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(until))
-            .filter(authorization::Column::Id.eq(claim.authorization))
-            .filter(authorization::Column::ClaimedBy.eq(claim.run))
+            .filter(authorization::Column::Id.in_subquery(unlocked(claim.authorizations.clone(), claim.is_ours())))
             .exec(self.db.writer())
             .await?;
         Ok(())
     }
 
-    /// Gives a claim back.
-    async fn release(&self, claim: Claim) -> Result<()> {
-        authorization::Entity::update_many()
+    /// Gives a claim back. What is still due then, since nothing came of it, is due again a tick later and no sooner.
+    async fn release(&self, claim: &Claim) -> Result<()> {
+        let mut release = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
-            .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-            .filter(authorization::Column::Id.eq(claim.authorization))
-            .filter(authorization::Column::ClaimedBy.eq(claim.run))
+            .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>));
+        if let Some((column, since)) = claim.due.and_then(|(what, since)| Some((what.column()?, since))) {
+            let put_off = Expr::case(column.lte(since), self.a_tick_later()).finally(Expr::col(column));
+            release = release.col_expr(column, put_off.into());
+        }
+        release
+            .filter(authorization::Column::Id.is_in(claim.authorizations.iter().copied()))
+            .filter(claim.is_ours())
             .exec(self.db.writer())
             .await?;
         Ok(())
     }
+
+    pub(super) fn a_tick_later(&self) -> DateTime<Utc> {
+        self.clock.now() + TimeDelta::from_std(self.settings.job_tick).unwrap_or(CLAIMED)
+    }
+}
+
+impl Claim {
+    fn is_ours(&self) -> Condition {
+        Condition::all().add(authorization::Column::ClaimedBy.eq(self.run))
+    }
+}
+
+/// Those of `ids` that fulfil `condition` and that no transaction holds: waiting for one while holding others is how
+/// two lock each other out.
+fn unlocked(ids: Vec<Uuid>, condition: Condition) -> SelectStatement {
+    authorization::Entity::find()
+        .select_only()
+        .column(authorization::Column::Id)
+        .filter(authorization::Column::Id.is_in(ids))
+        .filter(condition)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query()
 }
 
 fn unclaimed(now: DateTime<Utc>) -> Condition {
     Condition::any()
         .add(authorization::Column::ClaimedUntil.is_null())
         .add(authorization::Column::ClaimedUntil.lte(now))
+}
+
+/// Its API did not ask to be left alone about it.
+fn undisturbed(now: DateTime<Utc>) -> Condition {
+    Condition::any().add(authorization::Column::QuietUntil.is_null()).add(authorization::Column::QuietUntil.lte(now))
+}
+
+/// Connections whose accounts are due, of authorizations that work and may be asked.
+fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
+    let its_authorization: RelationDef = connection::Entity::belongs_to(authorization::Entity)
+        .from(connection::Column::AuthorizationId)
+        .to(authorization::Column::Id)
+        .into();
+    connection::Entity::find()
+        .select_only()
+        .join(JoinType::InnerJoin, its_authorization)
+        .filter(connection::Column::RemovedAt.is_null())
+        .filter(connection::Column::ProbeAt.lte(now))
+        .filter(authorization::Column::Status.ne(Status::Disconnected))
+        .filter(undisturbed(now))
+}
+
+fn slug() -> (connector::Entity, connector::Column) {
+    (connector::Entity, connector::Column::Slug)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Detector, DisconnectionReason, Status, authorization, connection};
+use entity::{Detector, DisconnectionReason, Endpoint, Status, authorization, connection};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use uuid::Uuid;
 
@@ -25,28 +25,51 @@ impl Connections {
         match finding {
             Finding::Written => return Ok(()),
             Finding::Works => {
+                change.note_answered(&held, Endpoint::Api).await?;
                 if held.authorization.status == Status::Disconnected {
                     change.heal(&mut held, Healed::ByItself).await?;
                 }
-                self.regain_single(&mut change, &mut held, look).await?;
+                self.regain_spoken_for(&mut change, &mut held, look).await?;
                 self.note_works(&change, &held, &look.connector).await?;
             }
-            Finding::Unsure(retry_after) => self.postpone_probe(&change, &held, retry_after).await?,
+            Finding::Unsure(wait) => {
+                change.note_failing(&held).await?;
+                self.postpone_probe(&change, &held, wait).await?;
+                if let Some(wait) = wait {
+                    change.leave_alone(&held, wait).await?;
+                }
+            }
+            Finding::Unrenewed(wait) => self.postpone_probe(&change, &held, wait).await?,
+            Finding::ClientRefused => {
+                change.note_client_refused(&held, Endpoint::Api).await?;
+                self.postpone_probe(&change, &held, None).await?;
+            }
             Finding::Broken(reason, detector) => {
+                change.note_answered(&held, Endpoint::Api).await?;
                 self.break_down(&mut change, &mut held, look, reason, detector).await?;
             }
-            Finding::Refused => self.refuse(&mut change, &mut held, look).await?,
+            Finding::Refused => {
+                change.note_answered(&held, Endpoint::Api).await?;
+                self.refuse(&mut change, &mut held, look).await?;
+            }
         }
         change.commit().await
     }
 
-    /// Where the authorization's own probe speaks for its only connection, that one works again with it.
-    pub(super) async fn regain_single(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
-        if look.connector.probe.account_request.is_some() {
-            return Ok(());
-        }
+    /// Its connector has no probe any more.
+    pub(super) async fn never_probe(&self, row: &authorization::Model) -> Result<()> {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ProbeAt, Expr::value(None::<DateTime<Utc>>))
+            .filter(authorization::Column::Id.eq(row.id))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Connections whose accounts are not asked of on their own work again with the authorization.
+    async fn regain_spoken_for(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
         let lost: Vec<Uuid> =
-            held.members.iter().filter(|member| member.row.lost_access).map(|member| member.row.id).collect();
+            spoken_for(held, &look.connector).filter(|row| row.lost_access).map(|row| row.id).collect();
         change.regain(held, &lost, Healed::ByItself).await
     }
 
@@ -57,14 +80,19 @@ impl Connections {
             .filter(authorization::Column::Id.eq(held.id()))
             .exec(&change.txn)
             .await?;
-        connection::Entity::update_many()
-            .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
-            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
+        let working = connection::Entity::update_many()
             .filter(connection::Column::AuthorizationId.eq(held.id()))
             .filter(connection::Column::RemovedAt.is_null())
-            .filter(connection::Column::LostAccess.eq(false))
-            .exec(&change.txn)
-            .await?;
+            .filter(connection::Column::LostAccess.eq(false));
+        let seen = working.clone().col_expr(connection::Column::LastCheckedAt, Expr::value(change.now));
+        seen.exec(&change.txn).await?;
+        let mut spoken_for = working
+            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
+            .filter(connection::Column::RefusedOnce.eq(true));
+        if connector.probe.account_request.is_some() {
+            spoken_for = spoken_for.filter(connection::Column::AccountId.is_null());
+        }
+        spoken_for.exec(&change.txn).await?;
         Ok(())
     }
 
@@ -78,45 +106,22 @@ impl Connections {
         if held.authorization.status == Status::Disconnected {
             return Ok(());
         }
-        self.postpone(change, held, retry_after, authorization::Column::RenewAt).await.map(drop)
+        self.postpone(change, held, retry_after, authorization::Column::RenewAt).await
     }
 
     /// Probes later.
-    pub(super) async fn postpone_probe(
-        &self,
-        change: &Change<'_>,
-        held: &Held,
-        retry_after: Option<Duration>,
-    ) -> Result<()> {
-        let at = self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await?;
-        if retry_after.is_some() { self.leave_alone(change, held, at).await } else { Ok(()) }
-    }
-
-    /// The API asks for peace: neither the authorization nor an account of it is probed before.
-    pub(super) async fn leave_alone(&self, change: &Change<'_>, held: &Held, until: DateTime<Utc>) -> Result<()> {
-        authorization::Entity::update_many()
-            .col_expr(authorization::Column::ProbeAt, Expr::value(until))
-            .filter(authorization::Column::Id.eq(held.id()))
-            .filter(authorization::Column::ProbeAt.lt(until))
-            .exec(&change.txn)
-            .await?;
-        connection::Entity::update_many()
-            .col_expr(connection::Column::ProbeAt, Expr::value(until))
-            .filter(connection::Column::AuthorizationId.eq(held.id()))
-            .filter(connection::Column::ProbeAt.lt(until))
-            .exec(&change.txn)
-            .await?;
-        Ok(())
+    async fn postpone_probe(&self, change: &Change<'_>, held: &Held, retry_after: Option<Duration>) -> Result<()> {
+        self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await
     }
 
     /// Looks again later: after what the provider asked for, or from one job tick, doubling up to the probe interval.
-    pub(super) async fn postpone(
+    async fn postpone(
         &self,
         change: &Change<'_>,
         held: &Held,
         retry_after: Option<Duration>,
         column: authorization::Column,
-    ) -> Result<DateTime<Utc>> {
+    ) -> Result<()> {
         let row = &held.authorization;
         let doubled =
             self.settings.job_tick.saturating_mul(2_u32.saturating_pow(row.failures.clamp(0, 30).unsigned_abs()));
@@ -131,7 +136,7 @@ impl Connections {
             .filter(authorization::Column::Id.eq(row.id))
             .exec(&change.txn)
             .await?;
-        Ok(at)
+        Ok(())
     }
 
     /// When a flagged authorization is looked at again: from twice the interval, doubling up to six hours.
@@ -167,7 +172,7 @@ impl Connections {
             .await?;
         self.note_seen(change, held).await?;
         let message = message(reason, &look.connector.name);
-        change.disconnect(held, Fault { reason, detector, message }).await
+        change.disconnect(held, Fault { reason, detector: look.occasion.detector(detector), message }).await
     }
 
     /// All of them were looked at, and what was refused once has come to its end.
@@ -185,29 +190,51 @@ impl Connections {
         Ok(())
     }
 
-    /// The authorization's own probe is denied: that concerns its only connection, or, where it has several, all. It
-    /// takes a second look as well.
-    pub(super) async fn refuse(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
-        match held.members.as_slice() {
-            [only] => {
-                let (id, again) = (only.row.id, only.row.refused_once || only.row.lost_access);
-                self.refuse_account(change, held, look, id, again).await?;
-                self.postpone_probe(change, held, None).await
-            }
-            members if members.iter().all(|member| member.row.refused_once || member.row.lost_access) => {
-                self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await
-            }
-            _ => {
-                connection::Entity::update_many()
-                    .col_expr(connection::Column::RefusedOnce, Expr::value(true))
-                    .filter(connection::Column::AuthorizationId.eq(held.id()))
-                    .filter(connection::Column::RemovedAt.is_null())
-                    .exec(&change.txn)
-                    .await?;
-                self.postpone_probe(change, held, None).await
-            }
+    /// The authorization's own probe is denied. That concerns the connections it speaks for, at a second look: where it
+    /// speaks for all of several, the authorization as a whole. Accounts that are asked of on their own have the word about
+    /// themselves, and are asked at once.
+    async fn refuse(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
+        let concerned: Vec<(Uuid, bool)> =
+            spoken_for(held, &look.connector).map(|row| (row.id, row.refused_once || row.lost_access)).collect();
+        if concerned.len() < held.members.len() && held.authorization.failures == 0 {
+            self.all_accounts_due(change, held).await?;
         }
+        if concerned.len() == 1 || concerned.len() < held.members.len() {
+            for (id, again) in concerned {
+                self.refuse_account(change, held, look, id, again).await?;
+            }
+            return self.postpone_probe(change, held, None).await;
+        }
+        if concerned.iter().all(|(_, again)| *again) {
+            return self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await;
+        }
+        connection::Entity::update_many()
+            .col_expr(connection::Column::RefusedOnce, Expr::value(true))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::RemovedAt.is_null())
+            .exec(&change.txn)
+            .await?;
+        self.postpone_probe(change, held, None).await
     }
+}
+
+impl Change<'_> {
+    /// The API asks for peace about an authorization: neither it nor an account of it is probed before.
+    pub(super) async fn leave_alone(&self, held: &Held, wait: Duration) -> Result<()> {
+        let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::QuietUntil, Expr::value(until))
+            .filter(authorization::Column::Id.eq(held.id()))
+            .exec(&self.txn)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The connections of which nothing but the authorization's own probe is asked.
+fn spoken_for<'h>(held: &'h Held, connector: &'h Connector) -> impl Iterator<Item = &'h connection::Model> {
+    let rows = held.members.iter().map(|member| &member.row);
+    rows.filter(|row| connector.probe.asks_of(row.account_id.as_deref()).is_none())
 }
 
 /// For people: what happened and what to do.

@@ -4,7 +4,7 @@
 //! authorization, its connections, the disconnection with its links, the notifications, and one journal entry for each
 //! topic. No provider is called inside it. Whether something *is* broken is for [`super::checks`] to find out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// An outage that ended by itself and starts again within this time is the same one.
-const FLAP: TimeDelta = TimeDelta::minutes(10);
+pub(super) const FLAP: TimeDelta = TimeDelta::minutes(10);
 /// How long before its end an authorization is EXPIRING.
 pub(super) const AHEAD: TimeDelta = TimeDelta::days(7);
 
@@ -184,14 +184,14 @@ impl<'a> Change<'a> {
         }
         self.set_authorization(held, status).await?;
         self.set_members(held, status).await?;
-        let works: Vec<Uuid> =
+        let works: HashSet<Uuid> =
             held.members.iter().filter(|member| !member.row.lost_access).map(|member| member.row.id).collect();
         if let Healed::By(viewer) = healed {
-            self.hand_over(held, &works, viewer).await?;
+            self.hand_over(held, |id| works.contains(id), viewer).await?;
         }
         if let (Healed::ByItself, Some(open)) = (healed, &ended) {
             self.note_credential(held, open.id).await?;
-            self.tell_recovery(held, open, &works).await?;
+            self.tell_recovery(held, open, |id| works.contains(id)).await?;
         }
         let touched = touched(held, &before, |id| works.contains(id));
         let subject = NodeId { kind: Kind::Authorization, id: held.id() };
@@ -206,11 +206,11 @@ impl<'a> Change<'a> {
     pub(super) async fn regain(&mut self, held: &mut Held, connections: &[Uuid], healed: Healed<'_>) -> Result<()> {
         let before = held.facts();
         let status = held.authorization.status;
-        let mut back = Vec::new();
-        let mut ended = Vec::new();
+        let asked: HashSet<Uuid> = connections.iter().copied().collect();
+        let (mut back, mut ended) = (BTreeSet::new(), Vec::new());
         for place in 0..held.members.len() {
             let member = &mut held.members[place];
-            if !member.row.lost_access || !connections.contains(&member.row.id) {
+            if !member.row.lost_access || !asked.contains(&member.row.id) {
                 continue;
             }
             if let Some(own) = member.own.take() {
@@ -221,20 +221,20 @@ impl<'a> Change<'a> {
                 member.row.status_changed_at = self.now;
             }
             let row = member.row.clone();
-            back.push(row.id);
+            back.insert(row.id);
             self.write_member(&row).await?;
         }
         for own in &ended {
             self.end(own.id, healed.end(), healed.person()).await?;
             if matches!(healed, Healed::ByItself) {
                 self.note_credential(held, own.id).await?;
-                self.tell_recovery(held, own, own.connection_id.as_slice()).await?;
+                self.tell_recovery(held, own, |id| own.connection_id == Some(*id)).await?;
             }
         }
         if let Healed::By(viewer) = healed {
-            self.hand_over(held, &back, viewer).await?;
+            self.hand_over(held, |id| back.contains(id), viewer).await?;
         }
-        if let [first, ..] = back.as_slice() {
+        if let Some(first) = back.first() {
             let subject = NodeId { kind: Kind::Connection, id: *first };
             let touched = touched(held, &before, |id| back.contains(id));
             let details = json!({ "disconnection": ended.first().map(|own| own.id), "connections": touched.len() });
@@ -389,15 +389,20 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Makes `viewer` the owner of those of `connections` that they could already reconnect; the owner before, if
+    /// Makes `viewer` the owner of those that it `concerns` and that they could already reconnect; the owner before, if
     /// still active, keeps seeing them.
-    pub(super) async fn hand_over(&self, held: &mut Held, connections: &[Uuid], viewer: &Viewer) -> Result<()> {
+    pub(super) async fn hand_over(
+        &self,
+        held: &mut Held,
+        concerns: impl Fn(&Uuid) -> bool,
+        viewer: &Viewer,
+    ) -> Result<()> {
         let Some(user) = viewer.user() else { return Ok(()) };
         let moving: Vec<usize> = (0..held.members.len())
             .filter(|place| {
                 let member = &held.members[*place];
                 let theirs = member.row.created_by == Some(user);
-                !theirs && connections.contains(&member.row.id) && member.may(viewer, Action::Tend)
+                !theirs && concerns(&member.row.id) && member.may(viewer, Action::Tend)
             })
             .collect();
         let owners: BTreeSet<Uuid> = moving.iter().filter_map(|place| held.members[*place].row.created_by).collect();

@@ -5,9 +5,11 @@
 //! | `lifecycle.rs`, `news.rs` | every write of a status, with all that goes with it; what is told of it |
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
-//! | `checks.rs`, `account_checks.rs`, `findings.rs`, `due.rs` | finding out what works: renewals, probes, and which are due |
+//! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
+//! | `due.rs`, `turns.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
+//! | `incidents.rs` | what fails for everyone |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
-//! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `ownership.rs` | what people ask for |
+//! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
 //!
@@ -18,6 +20,7 @@ mod attempts;
 mod authorizations;
 mod callback;
 mod changes;
+mod check;
 mod checks;
 mod concerned;
 mod conflicts;
@@ -31,18 +34,23 @@ mod due;
 mod filter;
 mod findings;
 mod held;
+mod incidents;
 mod lifecycle;
 mod list;
 mod moves;
 mod news;
 mod outcome;
 mod ownership;
+mod pauses;
 mod plan;
 mod plug;
 mod reconnect;
 mod remove;
+mod renewals;
 mod settle;
+mod turns;
 mod update;
+mod verdicts;
 mod visibility;
 
 use std::{sync::Arc, time::Duration};
@@ -55,6 +63,7 @@ pub use attempts::{Departure, NoDeparture};
 pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts};
 pub use callback::{Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
+pub use check::Report;
 pub use connect::{Connect, ConnectUsing, Started};
 pub use connect_accounts::{AccountToConnect, ConnectAccounts, ConnectedAccount};
 pub use counts::Counts;
@@ -65,6 +74,7 @@ pub use list::{Abilities, ConnectionOrder, OrderField};
 pub use outcome::{attempt_connections, attempt_error};
 pub use reconnect::{Reconnect, Reconnected};
 pub use remove::Removed;
+pub use turns::Turn;
 pub use update::Update;
 
 use crate::{
@@ -74,6 +84,7 @@ use crate::{
     error::{Error, Result},
     journal::Journal,
     provider::Provider,
+    telemetry,
     vault::Vault,
 };
 
@@ -88,6 +99,7 @@ pub struct Connections {
     clock: SharedClock,
     entropy: SharedEntropy,
     settings: Arc<Settings>,
+    providers: telemetry::Providers,
     /// Every connector that was ever known here.
     known: Arc<Vec<connector::Model>>,
 }
@@ -113,15 +125,16 @@ pub struct Parts {
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
     pub settings: Settings,
+    pub providers: telemetry::Providers,
 }
 
 impl Connections {
     /// Puts the parts together, and remembers the catalogue for the day that one of its files is gone.
     pub async fn new(parts: Parts) -> Result<Self> {
         let known = remember(&parts.db, &parts.catalogue).await?;
-        let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings } = parts;
+        let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings, providers } = parts;
         let (settings, known) = (Arc::new(settings), Arc::new(known));
-        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, known })
+        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, known })
     }
 
     /// The connector `slug`; the input `field` is to blame where there is none.

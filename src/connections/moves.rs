@@ -51,7 +51,7 @@ impl Change<'_> {
             self.write_member(&member.row).await?;
             onto.members.push(member);
         }
-        self.hand_over(onto, connections, viewer).await?;
+        self.hand_over(onto, |id| connections.contains(id), viewer).await?;
         self.tell_moved(onto, connections, &before, from.disconnection.as_ref().map(|open| open.id));
         if from.members.is_empty() {
             return self.retire(from, Healed::By(viewer).end(), viewer.user()).await;

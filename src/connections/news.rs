@@ -46,9 +46,9 @@ impl Change<'_> {
         &mut self,
         held: &Held,
         ended: &disconnection::Model,
-        works: &[Uuid],
+        works: impl Fn(&Uuid) -> bool,
     ) -> Result<()> {
-        let back = held.members.iter().filter(|member| works.contains(&member.row.id));
+        let back = held.members.iter().filter(|member| works(&member.row.id));
         let covered: Vec<Covered> = back.map(Member::covered).collect();
         let name = self.connections.connector_name(&held.authorization.connector);
         let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entity::{Role, Status, Topic, connection, connection_share, user};
+use entity::{Role, connection, connection_share, user};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::{
     catalogue::Connector,
     error::{Error, Result, UserError, UserErrorCode},
     ids::{Kind, NodeId},
-    journal::{Facts, NewEntry, Touched},
+    journal::Touched,
     pages::fold,
     patch::Patch,
     people::{self, names},
@@ -211,30 +211,6 @@ impl Connections {
             people.insert(shareable(found, "emails", index)?);
         }
         Ok(people)
-    }
-
-    /// Looks at a connection now.
-    pub async fn check(&self, viewer: &Viewer, connection: Uuid) -> Result<connection::Model> {
-        viewer.may(Action::Tend)?;
-        self.tended(viewer, connection, Action::Tend).await?;
-        self.examine("check", connection).await?;
-        let found = self.tended(viewer, connection, Action::Tend).await?;
-        self.note_checked(viewer, &found).await?;
-        Ok(found)
-    }
-
-    /// That somebody looked, for the audit log: a look that changed nothing is told nowhere else.
-    async fn note_checked(&self, viewer: &Viewer, found: &connection::Model) -> Result<()> {
-        let mut change = Change::begin(self, viewer).await?;
-        change.note([NewEntry {
-            topic: Topic::Audit,
-            action: "connection.checked",
-            actor: viewer.actor(),
-            subject: NodeId { kind: Kind::Connection, id: found.id },
-            facts: Facts::None,
-            details: json!({ "works": found.status != Status::Disconnected }),
-        }]);
-        change.commit().await
     }
 }
 

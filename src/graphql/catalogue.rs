@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use entity::connector;
+use entity::{connector, incident};
 
 use super::{
     ApiError,
@@ -11,7 +11,7 @@ use super::{
     execution::viewer,
     loaders::loaders,
     page::{Page, Total, asked},
-    scalars::{Url, shown},
+    scalars::{DateTime, Url, shown},
     services,
 };
 use crate::{catalogue, error::Result, ids::Kind};
@@ -69,6 +69,13 @@ impl Connector {
             Self::Gone(_) => None,
         }
     }
+
+    fn own_slug(&self) -> &str {
+        match self {
+            Self::Known(connector) => &connector.slug,
+            Self::Gone(row) => &row.slug,
+        }
+    }
 }
 
 /// A kind of data source that can be connected. A connector whose file is gone stays as a stub with
@@ -85,10 +92,7 @@ impl Connector {
 
     /// Its name in configuration and in inputs, e.g. google-ads.
     async fn slug(&self) -> &str {
-        match self {
-            Self::Known(connector) => &connector.slug,
-            Self::Gone(row) => &row.slug,
-        }
+        self.own_slug()
     }
 
     /// What it is called, e.g. Google Ads.
@@ -149,13 +153,31 @@ impl Connector {
         Ok(self.known().is_some_and(|connector| provider.is_configured(connector)))
     }
 
+    /// Set while it fails for everyone: wait for the provider, or mend this server's OAuth client. Nobody has to reconnect.
+    async fn incident(&self, ctx: &Context<'_>) -> Result<Option<ConnectorIncident>, ApiError> {
+        Ok(loaders(ctx)?.incidents.load_one(self.own_slug().to_owned()).await?.map(Into::into))
+    }
+
     /// Of its connections that the viewer may see.
     async fn connection_counts(&self, ctx: &Context<'_>) -> Result<ConnectionCounts, ApiError> {
-        let slug = match self {
-            Self::Known(connector) => &connector.slug,
-            Self::Gone(row) => &row.slug,
-        };
-        Ok(loaders(ctx)?.counts_by_connector.load_one(slug.clone()).await?.unwrap_or_default().into())
+        Ok(loaders(ctx)?.counts_by_connector.load_one(self.own_slug().to_owned()).await?.unwrap_or_default().into())
+    }
+}
+
+/// A connector that fails for everyone in the workspace.
+#[derive(SimpleObject)]
+pub struct ConnectorIncident {
+    /// When that was noticed.
+    started_at: DateTime,
+    /// True when the provider refuses this server's own OAuth client: an administrator has to act.
+    ours: bool,
+    /// For people: what happened and what to do.
+    message: String,
+}
+
+impl From<incident::Model> for ConnectorIncident {
+    fn from(row: incident::Model) -> Self {
+        Self { started_at: row.started_at.into(), ours: row.ours, message: row.message }
     }
 }
 

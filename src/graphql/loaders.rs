@@ -15,7 +15,7 @@ use async_graphql::{
     Context,
     dataloader::{DataLoader, Loader},
 };
-use entity::{api_key, authorization, client, connection, disconnection};
+use entity::{api_key, authorization, client, connection, disconnection, incident};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -55,6 +55,8 @@ pub struct Ready {
     pub open: DataLoader<By<Uuid, disconnection::Model>>,
     pub counts_by_client: DataLoader<By<Uuid, Counts>>,
     pub counts_by_connector: DataLoader<By<String, Counts>>,
+    /// The open incident of a connector, by its slug.
+    pub incidents: DataLoader<By<String, incident::Model>>,
 }
 
 /// The loaders of this request.
@@ -98,6 +100,9 @@ impl Ready {
             }),
             counts_by_connector: by(of, |with, viewer, slugs| async move {
                 with.connections.counts_by_connector(&viewer, &slugs).await
+            }),
+            incidents: by(of, |with, viewer, slugs: Vec<String>| async move {
+                with.connections.incidents(&viewer, &slugs).await
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! What people do with a connection that is there: remove, update, share, check.
+//! What people do with a connection that is there: remove, update, share, check, report.
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use uuid::Uuid;
@@ -7,6 +7,7 @@ use super::{
     ApiError,
     authorizations::Authorization,
     connections::Connection,
+    disconnections::DisconnectionReason,
     execution::viewer,
     loaders::loaders,
     people::{Client, Workspace},
@@ -15,7 +16,7 @@ use super::{
     user_error::{UserError, settle},
 };
 use crate::{
-    connections::{Removed, Update},
+    connections::{Removed, Report, Update},
     error::Result,
     ids::{self, Kind},
     patch::Patch,
@@ -158,6 +159,27 @@ pub struct CheckConnectionPayload {
     errors: Vec<UserError>,
 }
 
+/// What a pipeline outside found.
+#[derive(InputObject)]
+pub struct ReportDisconnectionInput {
+    /// The connection whose pull was refused.
+    connection_id: ID,
+    /// Why, as far as it is known outside. Where the server can look for itself, what it finds goes before this.
+    #[graphql(default_with = "entity::DisconnectionReason::Reported.into()")]
+    reason: DisconnectionReason,
+    /// What the source said, for people: one line of up to 500 characters, no secrets.
+    message: String,
+}
+
+/// What came of a report. It is verified with a probe before it is believed: look at the connection's status.
+#[derive(SimpleObject)]
+pub struct ReportDisconnectionPayload {
+    /// The connection as it is now.
+    connection: Option<Connection>,
+    /// What can be mended; empty when it was done.
+    errors: Vec<UserError>,
+}
+
 /// Each person's id, or none for what is no id of a person: the domain blames it by its place.
 fn people(ids: &[ID]) -> Vec<Option<Uuid>> {
     ids.iter().map(|id| ids::decode(Kind::User, id)).collect()
@@ -226,5 +248,21 @@ impl UpkeepMutation {
         let connection = given(Kind::Connection, &input.connection_id);
         let (row, errors) = settle(services(ctx)?.connections.check(viewer(ctx)?, connection).await)?;
         Ok(CheckConnectionPayload { connection: row.map(Into::into), errors })
+    }
+
+    /// A pipeline outside tells that its pull was refused. The server verifies with a probe before it believes it; without
+    /// a probe it believes at once. For ADMIN and STAFF.
+    async fn report_disconnection(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The connection, and what happened.")] input: ReportDisconnectionInput,
+    ) -> Result<ReportDisconnectionPayload, ApiError> {
+        let report = Report {
+            connection: given(Kind::Connection, &input.connection_id),
+            reason: input.reason.into(),
+            message: input.message,
+        };
+        let (row, errors) = settle(services(ctx)?.connections.report(viewer(ctx)?, report).await)?;
+        Ok(ReportDisconnectionPayload { connection: row.map(Into::into), errors })
     }
 }

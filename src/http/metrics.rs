@@ -8,9 +8,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
 
+use crate::connections::{Connections, Due};
 use crate::db::Db;
+use crate::error::Result;
 use crate::journal::Journal;
-use crate::telemetry::{MEDIA_TYPE, Snapshot, Telemetry};
+use crate::telemetry::{MEDIA_TYPE, Snapshot, Telemetry, Waiting};
 
 /// How long the database may take to say where it stands; what it does not say in time is not known.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,18 +20,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 struct Numbers {
     telemetry: Telemetry,
+    connections: Connections,
     journal: Journal,
     db: Db,
 }
 
-pub(super) fn routes(telemetry: Telemetry, journal: Journal, db: Db) -> Router {
-    Router::new().route("/metrics", get(show)).with_state(Numbers { telemetry, journal, db })
+pub(super) fn routes(telemetry: Telemetry, connections: Connections, journal: Journal, db: Db) -> Router {
+    Router::new().route("/metrics", get(show)).with_state(Numbers { telemetry, connections, journal, db })
 }
 
-async fn show(State(Numbers { telemetry, journal, db }): State<Numbers>) -> impl IntoResponse {
+async fn show(State(Numbers { telemetry, connections, journal, db }): State<Numbers>) -> impl IntoResponse {
     // Before this request takes a handle itself.
     let pools = db.pools();
     let lag = tokio::time::timeout(PATIENCE, journal.lag()).await.ok().and_then(Result::ok);
-    let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools };
+    let waiting = tokio::time::timeout(PATIENCE, waiting(&connections)).await.ok().and_then(Result::ok);
+    let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools, waiting: waiting.unwrap_or_default() };
     ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], telemetry.text(&seen))
+}
+
+async fn waiting(connections: &Connections) -> Result<Waiting> {
+    let mut due = Vec::new();
+    for what in Due::ALL {
+        let counted = connections.backlog(what).await?;
+        due.extend(counted.into_iter().map(|(connector, count)| (what.job(), connector, count)));
+    }
+    Ok(Waiting { due, incidents: connections.count_incidents().await? })
 }

@@ -48,8 +48,8 @@ use url::Url;
 
 /// Every route of the server.
 pub fn router(transport: &Transport, connections: Connections, journal: Journal, db: Db, public_url: &Url) -> Router {
-    let routes = transport.routes().merge(oauth::routes(connections, public_url.scheme() == "https"));
-    let numbers = metrics::routes(transport.0.telemetry.clone(), journal, db.clone());
+    let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
+    let numbers = metrics::routes(transport.0.telemetry.clone(), connections, journal, db.clone());
     let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))
 }

@@ -4,6 +4,8 @@
 //! should be, so that a lost tick, a crash or a second node changes nothing. Jobs run beside each other; one that fails
 //! is tried again at the next tick. What is done to a row is for the rooms that own it.
 
+mod asking;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -11,9 +13,7 @@ use std::{
 
 use chrono::TimeDelta;
 use entity::Topic;
-use futures_util::{StreamExt, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use crate::{
     connections::{Connections, Due},
@@ -25,8 +25,6 @@ use crate::{
 
 /// How many rows a job takes at once.
 const BATCH: u64 = 100;
-/// How many of them it works on at a time.
-const AT_A_TIME: usize = 16;
 /// How often what was kept long enough is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -49,12 +47,10 @@ pub struct Settings {
     pub keep: Vec<(Topic, TimeDelta)>,
 }
 
-/// The jobs there are.
+/// The jobs there are beside asking providers, which is in [`asking`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Job {
-    RenewTokens,
-    Probe,
-    ProbeAccounts,
+    WatchIncidents,
     WarnOfEnds,
     ExpireAttempts,
     SweepJournal,
@@ -62,21 +58,12 @@ enum Job {
 }
 
 impl Job {
-    const ALL: [Self; 7] = [
-        Self::RenewTokens,
-        Self::Probe,
-        Self::ProbeAccounts,
-        Self::WarnOfEnds,
-        Self::ExpireAttempts,
-        Self::SweepJournal,
-        Self::SweepAnswers,
-    ];
+    const ALL: [Self; 5] =
+        [Self::WatchIncidents, Self::WarnOfEnds, Self::ExpireAttempts, Self::SweepJournal, Self::SweepAnswers];
 
     fn name(self) -> &'static str {
         match self {
-            Self::RenewTokens => "renew-tokens",
-            Self::Probe => "probe",
-            Self::ProbeAccounts => "probe-accounts",
+            Self::WatchIncidents => "watch-incidents",
             Self::WarnOfEnds => "warn-of-ends",
             Self::ExpireAttempts => "expire-attempts",
             Self::SweepJournal => "sweep-journal",
@@ -98,6 +85,9 @@ impl Jobs {
 
     /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
     pub fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        for what in Due::ALL {
+            tasks.spawn(self.clone().keep_asking(what, stop.clone()));
+        }
         for job in Job::ALL {
             tasks.spawn(self.clone().repeat(job, stop.clone()));
         }
@@ -105,6 +95,9 @@ impl Jobs {
 
     /// One round of every job, one after the other.
     pub async fn run_due(&self) -> Result<()> {
+        for what in Due::ALL {
+            self.ask_once(what).await?;
+        }
         for job in Job::ALL {
             self.round(job).await?;
         }
@@ -133,10 +126,8 @@ impl Jobs {
 
     async fn do_due(&self, job: Job) -> Result<()> {
         match job {
-            Job::RenewTokens => self.for_each(job, self.connections.due(Due::Renewal, BATCH).await?).await,
-            Job::Probe => self.for_each(job, self.connections.due(Due::Probe, BATCH).await?).await,
-            Job::ProbeAccounts => self.for_each(job, self.connections.due_accounts(BATCH).await?).await,
-            Job::WarnOfEnds => self.for_each(job, self.connections.due_to_expire(BATCH).await?).await,
+            Job::WatchIncidents => self.connections.watch_incidents(job.name()).await?,
+            Job::WarnOfEnds => self.warn_of_ends(job).await?,
             Job::ExpireAttempts => self.connections.expire_attempts().await?,
             Job::SweepJournal => {
                 for (topic, keep) in &self.settings.keep {
@@ -148,26 +139,13 @@ impl Jobs {
         Ok(())
     }
 
-    /// Works on rows beside each other; one that fails does not stop the rest.
-    async fn for_each(&self, job: Job, rows: Vec<Uuid>) {
-        stream::iter(rows)
-            .for_each_concurrent(AT_A_TIME, |row| async move {
-                if let Err(error) = self.work_on(job, row).await {
-                    self.telemetry.failed(job.name());
-                    tracing::error!(job = job.name(), %row, ?error, "this one failed; it is tried again");
-                }
-            })
-            .await;
-    }
-
-    async fn work_on(&self, job: Job, row: Uuid) -> Result<()> {
-        let connections = &self.connections;
-        match job {
-            Job::RenewTokens => connections.renew_due(job.name(), row).await,
-            Job::Probe => connections.probe_due(job.name(), row).await,
-            Job::ProbeAccounts => connections.probe_accounts_due(job.name(), row).await,
-            Job::WarnOfEnds => connections.expire_soon(job.name(), row).await,
-            Job::ExpireAttempts | Job::SweepJournal | Job::SweepAnswers => Ok(()),
+    async fn warn_of_ends(&self, job: Job) -> Result<()> {
+        for row in self.connections.due_to_expire(BATCH).await? {
+            if let Err(error) = self.connections.expire_soon(job.name(), row).await {
+                self.telemetry.failed(job.name());
+                tracing::error!(job = job.name(), %row, ?error, "this one failed; it is tried again");
+            }
         }
+        Ok(())
     }
 }

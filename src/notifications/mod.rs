@@ -9,4 +9,4 @@ mod write;
 
 pub use changes::TrayEvent;
 pub use tray::{Notifications, Read, added_entry};
-pub use write::{Covered, News, again, write};
+pub use write::{Covered, News, again, write, write_to_admins};

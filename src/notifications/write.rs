@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use entity::{NotificationKind, Role, client, notification, user};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, TryInsertResult,
-    sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
+    TryInsertResult, sea_query::OnConflict,
 };
 use uuid::Uuid;
 
@@ -62,6 +62,18 @@ pub async fn write(
     insert(txn, entropy, &news, heard.collect()).await
 }
 
+/// Writes `news` that is about no connection in particular to every ADMIN who was not told before.
+pub async fn write_to_admins(txn: &DatabaseTransaction, entropy: &dyn Entropy, news: News<'_>) -> Result<Vec<Told>> {
+    let admins = user::Entity::find()
+        .filter(user::Column::WorkspaceId.eq(news.workspace))
+        .filter(user::Column::Active.eq(true))
+        .filter(user::Column::Role.eq(Role::Admin))
+        .all(txn)
+        .await?;
+    let heard = admins.iter().map(|admin| (admin.id, title(&news, &[], &HashMap::new()))).collect();
+    insert(txn, entropy, &news, heard).await
+}
+
 /// Writes `news` to everybody who had been told of the same occasion as `before`.
 pub async fn again(
     txn: &DatabaseTransaction,
@@ -71,21 +83,22 @@ pub async fn again(
     covered: &[Covered],
 ) -> Result<Vec<Told>> {
     let told = notification::Entity::find()
+        .select_only()
+        .column(notification::Column::UserId)
         .filter(notification::Column::WorkspaceId.eq(news.workspace))
         .filter(notification::Column::Occasion.eq(news.occasion))
-        .filter(notification::Column::Kind.eq(before))
+        .filter(notification::Column::Kind.eq(before));
+    let people = user::Entity::find()
+        .filter(user::Column::Id.in_subquery(told.into_query()))
+        .filter(user::Column::Active.eq(true))
         .all(txn)
         .await?;
     let names = client_names(txn, covered).await?;
-    let all: Vec<&Covered> = covered.iter().collect();
-    let mut heard = Vec::new();
-    for row in told {
-        let person = user::Entity::find_by_id(row.user_id).one(txn).await?;
-        let Some(person) = person.filter(|person| person.active) else { continue };
-        let theirs: Vec<&Covered> = all.iter().copied().filter(|one| hears(&person, one)).collect();
-        heard.push((person.id, title(&news, &theirs, &names)));
-    }
-    insert(txn, entropy, &news, heard).await
+    let heard = people.iter().map(|person| {
+        let theirs: Vec<&Covered> = covered.iter().filter(|one| hears(person, one)).collect();
+        (person.id, title(&news, &theirs, &names))
+    });
+    insert(txn, entropy, &news, heard.collect()).await
 }
 
 fn hears(person: &user::Model, covered: &Covered) -> bool {

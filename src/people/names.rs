@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 
 /// How many characters a name, an external id or a search term may have.
 pub const LONGEST: usize = 200;
+/// How many characters a message may have.
+pub const LONGEST_MESSAGE: usize = 500;
 /// How many characters an address may have: 64 before the `@`, 255 after it (RFC 5321 §4.5.3.1).
 pub const LONGEST_EMAIL: usize = 320;
 
@@ -18,6 +20,11 @@ pub fn name(field: &str, given: &str) -> Result<String> {
 /// Somebody else's id for a thing, exactly as they gave it.
 pub fn external_id(field: &str, given: &str) -> Result<String> {
     line(given, LONGEST).map(|_| given.to_owned()).map_err(|flaw| Error::invalid(field, flaw))
+}
+
+/// What somebody tells in a sentence or two, without the white space around it.
+pub fn message(field: &str, given: &str) -> Result<String> {
+    line(given, LONGEST_MESSAGE).map(str::to_owned).map_err(|flaw| Error::invalid(field, flaw))
 }
 
 /// An e-mail address without the white space around it. Only what would make it two addresses, or none, is refused:

@@ -49,7 +49,7 @@ impl Provider {
         credential: &Credential,
         account: Option<&str>,
     ) -> Result<(), Failure> {
-        let of_account = account.and(connector.probe.account_request.as_ref());
+        let of_account = connector.probe.asks_of(account);
         let identity = connector.identity.as_ref().map(|identity| &identity.request);
         let request = of_account.or(connector.probe.request.as_ref()).or(identity);
         let request = request.ok_or_else(|| Failure::transient("this connector has nothing to ask"))?;
@@ -80,7 +80,7 @@ impl Provider {
         sign(&mut call, connector, credential)?;
         add_api_headers(&mut call, connector, &values)?;
         add_headers(&mut call.headers, &request.headers, &values)?;
-        let answer = self.outbound.send(call).await?;
+        let answer = self.send(connector, call).await?;
         classify::api_answer(&answer, self.clock.now())
     }
 }

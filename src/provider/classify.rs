@@ -48,6 +48,9 @@ pub enum Rejection {
     /// The API: the credential is valid, but not for this.
     #[error("the provider denies access")]
     Forbidden,
+    /// The API: there is nothing at this address.
+    #[error("the provider finds nothing there")]
+    Missing,
 }
 
 impl Failure {

@@ -8,7 +8,7 @@
 //! - `oauth.rs`: sending a person out, redeeming codes, renewing, revoking; `token.rs`: lenient reading of token answers
 //! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
 //!   there are, page by page
-//! - `classify.rs`: what an answer means; `patience.rs`: how long to wait
+//! - `classify.rs`: what an answer means; `patience.rs`: how long to wait; `pace.rs`: how fast to ask
 //! - `key_document.rs`: the keys of the customer's identity provider
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients
 //!
@@ -24,6 +24,7 @@ mod credential;
 mod key_document;
 mod oauth;
 mod outbound;
+mod pace;
 mod patience;
 mod settings;
 mod token;
@@ -43,6 +44,8 @@ pub use oauth::{AuthorizationRequest, new_verifier};
 pub use outbound::{Limits, Outbound, OutboundError, Resolve, SystemResolver};
 pub use settings::OAuthSettings;
 
+use outbound::{Answer, Call, NoAnswer};
+use pace::Queues;
 use settings::Settings;
 
 /// Everything that is asked of providers. Cheap to clone.
@@ -51,12 +54,26 @@ pub struct Provider {
     outbound: Outbound,
     settings: Arc<OAuthSettings>,
     clock: SharedClock,
+    queues: Arc<Queues>,
+    /// Its calls queue for their turn.
+    queues_up: bool,
 }
 
 impl Provider {
     /// Asks through `outbound`, as the OAuth clients of `settings`.
     pub fn new(outbound: Outbound, settings: OAuthSettings, clock: SharedClock) -> Self {
-        Self { outbound, settings: Arc::new(settings), clock }
+        Self { outbound, settings: Arc::new(settings), clock, queues: Arc::default(), queues_up: false }
+    }
+
+    /// The same for what nobody waits for: its calls keep to each connector's [`Pace`](crate::catalogue::Pace).
+    pub fn in_turn(&self) -> Self {
+        Self { queues_up: true, ..self.clone() }
+    }
+
+    /// Asks on behalf of `connector`, in turn where nobody waits.
+    async fn send(&self, connector: &Connector, call: Call) -> Result<Answer, NoAnswer> {
+        let _turn = if self.queues_up { Some(self.queues.turn(connector).await) } else { None };
+        self.outbound.send(call).await
     }
 
     /// Whether this server can use the connector: it has every setting that the connector's file names, an OAuth client

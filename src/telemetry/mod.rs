@@ -2,15 +2,15 @@
 //! the log tells of a request.
 //!
 //! Each server has a registry of its own. What is counted is a group a file, made of what it is about: [`Operations`],
-//! [`Sockets`], [`HttpRequests`], [`Jobs`], and what is looked up when somebody reads ([`Snapshot`]). What a room counts of
-//! its own doings (what providers answer, by connector, would be the next) is one more group beside these.
+//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
 //!
-//! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code or of the schema, never
-//! one that a client chose: every value of a label is kept for good. No number tells one tenant or person from another.
+//! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code, of the schema or of the
+//! catalogue, never one that a client chose: every value of a label is kept for good. No number tells one tenant or person from another.
 
 mod http;
 mod jobs;
 mod operations;
+mod providers;
 mod server;
 mod sockets;
 pub mod span;
@@ -23,6 +23,7 @@ use prometheus_client::{encoding::prometheus_text, registry::Registry};
 pub use http::HttpRequests;
 pub use jobs::Jobs;
 pub use operations::{Operations, Running};
+pub use providers::{Providers, Waiting};
 use server::Server;
 pub use server::{Snapshot, Usage};
 pub use sockets::{Open, Sockets};
@@ -40,6 +41,7 @@ pub struct Telemetry {
     pub sockets: Sockets,
     pub http: HttpRequests,
     pub jobs: Jobs,
+    pub providers: Providers,
     server: Server,
     registry: Arc<Registry>,
 }
@@ -51,13 +53,15 @@ impl Telemetry {
         let ours = registry.sub_registry_with_prefix("patchbay");
         let (operations, sockets) = (Operations::register(ours), Sockets::register(ours));
         let (http, jobs, server) = (HttpRequests::register(ours), Jobs::register(ours), Server::register(ours));
+        let providers = Providers::register(ours);
         server::register_process(&mut registry, now);
-        Self { operations, sockets, http, jobs, server, registry: Arc::new(registry) }
+        Self { operations, sockets, http, jobs, providers, server, registry: Arc::new(registry) }
     }
 
     /// Everything, with what was looked up just now, as [`MEDIA_TYPE`].
     pub fn text(&self, seen: &Snapshot) -> String {
         self.server.set(seen);
+        self.providers.set(&seen.waiting);
         let mut text = String::new();
         // A String takes whatever is written to it.
         let _ = prometheus_text::encode(&mut text, &self.registry);

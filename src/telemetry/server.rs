@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Label;
+use super::{Label, Waiting};
 
 /// How a server stands at one moment.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,7 @@ pub struct Snapshot {
     pub followed: usize,
     /// The database's pools, by name.
     pub pools: Vec<(&'static str, Usage)>,
+    pub waiting: Waiting,
 }
 
 /// How far a pool is used.

@@ -37,11 +37,13 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
         columns_of(entity::connector::Entity),
         columns_of(entity::disconnection::Entity),
         columns_of(entity::disconnection_connection::Entity),
+        columns_of(entity::incident::Entity),
         columns_of(entity::journal_entry::Entity),
         columns_of(entity::journal_floor::Entity),
         columns_of(entity::journal_head::Entity),
         columns_of(entity::kept_answer::Entity),
         columns_of(entity::notification::Entity),
+        columns_of(entity::pause::Entity),
         columns_of(entity::user::Entity),
         columns_of(entity::workspace::Entity),
     ]

@@ -77,6 +77,10 @@ const MUTATIONS: &[Row] = &[
     ),
     (r#"checkConnection(input: { connectionId: "@connection" }) { errors { code message field } }"#, NOT_CLIENTS),
     (
+        r#"reportDisconnection(input: { connectionId: "@connection", message: "401" }) { errors { code message field } }"#,
+        STAFF,
+    ),
+    (
         r#"shareConnection(input: { connectionId: "@connection", userIds: ["@colleague"] })
            { errors { code message field } }"#,
         NOT_CLIENTS,

@@ -158,6 +158,12 @@ const MUTATIONS: &[Place] = &[
         NotFound(&["connectionId"]),
     ),
     (
+        "ReportDisconnectionInput.connectionId",
+        Kind::Connection,
+        r#"reportDisconnection(input: { connectionId: $id, message: "401" })"#,
+        NotFound(&["connectionId"]),
+    ),
+    (
         "MarkNotificationsReadInput.notificationIds",
         Kind::Notification,
         "markNotificationsRead(input: { notificationIds: [$id] })",

@@ -33,6 +33,12 @@ const ROWS: &[Row] = &[
     ("updateConnection", r#"{"connectionId": "@connection", "name": "Renamed"}"#, "connection.updated", "Connection"),
     ("checkConnection", r#"{"connectionId": "@connection"}"#, "connection.checked", "Connection"),
     (
+        "reportDisconnection",
+        r#"{"connectionId": "@connection", "message": "401"}"#,
+        "connection.reported",
+        "Connection",
+    ),
+    (
         "shareConnection",
         r#"{"connectionId": "@connection", "userIds": ["@colleague"]}"#,
         "connection.updated",

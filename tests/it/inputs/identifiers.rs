@@ -30,10 +30,11 @@ fn no_ids(prefix: &str, other: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mutation_finds_nothing_by_what_is_no_id_and_says_which_one() {
     let (stage, client, connection) = furnished().await;
-    let tried: [(&str, &str, &str, Value); 9] = [
+    let tried: [(&str, &str, &str, Value); 10] = [
         ("removeConnection", "connectionId", "connection", json!({})),
         ("updateConnection", "connectionId", "connection", json!({ "name": "x" })),
         ("checkConnection", "connectionId", "connection", json!({})),
+        ("reportDisconnection", "connectionId", "connection", json!({ "message": "x" })),
         ("reconnect", "connectionId", "connection", json!({})),
         ("shareConnection", "connectionId", "connection", json!({ "userIds": [] })),
         ("updateConnection", "clientId", "client", json!({ "connectionId": connection })),

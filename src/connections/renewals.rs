@@ -1,0 +1,125 @@
+//! Renewing tokens: ahead of their end, when one is refused, and before one is used that has ended.
+//!
+//! One renewal at a time, by a claim; the credential's version is the fence. That it was sent is committed before it is
+//! sent, so that whoever inherits it after a crash sends the same token once more: only a refusal of that says
+//! anything. A successful answer, however late, is stored as long as the credential has not moved: it may hold the only
+//! refresh token that is still good.
+
+use std::time::Instant;
+
+use entity::{Detector, Endpoint, Status, authorization};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use uuid::Uuid;
+
+use super::{
+    Connections,
+    checks::{Finding, Look, Occasion},
+    credentials::Fresh,
+    lifecycle::{Change, Healed},
+    verdicts::Asked,
+};
+use crate::{
+    error::Result,
+    provider::{Credential, Failure, Grant},
+};
+
+impl Connections {
+    /// Renews the tokens of a claimed authorization.
+    pub(super) async fn renew(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        match self.look(Occasion::Due(job), authorization).await? {
+            Some(look) => self.renew_now(&look).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The credential of an authorization, renewed first where its access token has ended and can be.
+    pub(super) async fn usable_credential(&self, row: &authorization::Model) -> Result<Credential> {
+        let credential = self.open(row)?;
+        let ended = row.access_expires_at.is_some_and(|end| end <= self.clock.now());
+        let Some(connector) = self.connector_of(&row.connector).filter(|_| ended) else { return Ok(credential) };
+        if !self.provider.can_renew(&connector, &credential) {
+            return Ok(credential);
+        }
+        let claim = self.wait_for_turn(row.id).await?;
+        self.under(claim, async {
+            match self.look(Occasion::Use, row.id).await? {
+                // Somebody else may have renewed it meanwhile.
+                Some(look) if look.row.credential_version == row.credential_version => {
+                    self.renew_now(&look).await.map(drop)
+                }
+                Some(_) | None => Ok(()),
+            }
+        })
+        .await?;
+        let renewed = authorization::Entity::find_by_id(row.id).one(self.db.reader()).await?;
+        match renewed.filter(|renewed| renewed.credential.is_some()) {
+            Some(renewed) => self.open(&renewed),
+            None => Ok(credential),
+        }
+    }
+
+    /// Renews now, unless the token endpoint wants to be left alone. Works, or anything but an answer about the API.
+    pub(super) async fn renew_now(&self, look: &Look) -> Result<Finding> {
+        if let Some(left) = self.pause_left(&look.connector.slug, Endpoint::Token).await? {
+            return Ok(Finding::Unrenewed(Some(left)));
+        }
+        let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unrenewed(None)) };
+        // Somebody reconnected it meanwhile: a spent refresh token must not be sent.
+        if !self.note_sent(&look.row).await? {
+            return Ok(Finding::Written);
+        }
+        let begun = Instant::now();
+        let answer = look.provider.renew(&look.connector, &credential).await;
+        self.note_verdict(look, Asked::Renewal, &answer, begun.elapsed());
+        if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
+            self.pause(&look.connector.slug, Endpoint::Token, *wait).await?;
+        }
+        self.write_renewal(look, answer).await
+    }
+
+    async fn write_renewal(&self, look: &Look, answer: Result<Grant, Failure>) -> Result<Finding> {
+        let mut change = Change::begin(self, &look.viewer).await?;
+        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(Finding::Written) };
+        let finding = match answer {
+            Ok(grant) => {
+                change.note_answered(&held, Endpoint::Token).await?;
+                let fresh = Fresh::granted(grant, None);
+                change.store_renewed(&mut held, &look.connector, &fresh).await?;
+                // A flagged authorization is healed by the probe that follows, not by a token alone.
+                if held.authorization.status == Status::Expiring && !change.stands(&held) {
+                    change.heal(&mut held, Healed::ByItself).await?;
+                }
+                Finding::Works
+            }
+            Err(Failure::Rejected(_)) => {
+                change.note_answered(&held, Endpoint::Token).await?;
+                let reason = self.why_broken(look);
+                self.break_down(&mut change, &mut held, look, reason, Detector::TokenRenewal).await?;
+                Finding::Written
+            }
+            Err(Failure::Transient { retry_after, .. }) => {
+                change.note_failing(&held).await?;
+                self.postpone_renewal(&change, &held, retry_after).await?;
+                Finding::Unrenewed(retry_after)
+            }
+            Err(Failure::OurClientRejected) => {
+                change.note_client_refused(&held, Endpoint::Token).await?;
+                self.postpone_renewal(&change, &held, None).await?;
+                Finding::Unrenewed(None)
+            }
+        };
+        change.commit().await?;
+        Ok(finding)
+    }
+
+    /// Notes that a renewal is sent; false when the credential has moved.
+    async fn note_sent(&self, row: &authorization::Model) -> Result<bool> {
+        let noted = authorization::Entity::update_many()
+            .col_expr(authorization::Column::RenewalSentAt, Expr::value(self.clock.now()))
+            .filter(authorization::Column::Id.eq(row.id))
+            .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
+            .exec(self.db.writer())
+            .await?;
+        Ok(noted.rows_affected == 1)
+    }
+}

@@ -1,0 +1,57 @@
+//! Working off what is due, a batch at a time: claimed together, worked on beside each other. One that fails does not
+//! stop the others, and is due again a tick later.
+
+use futures_util::{StreamExt, stream};
+use uuid::Uuid;
+
+use super::{Connections, account_checks::put_off_accounts, checks::Occasion, due::Due};
+use crate::error::Result;
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing was due.
+    Idle,
+    /// So many authorizations failed in a way that only the operator can mend.
+    Worked { failed: usize },
+}
+
+impl Connections {
+    /// Claims as many of a connector's authorizations that are due as may be asked at once, and works on them.
+    pub async fn take_turn(&self, what: Due, slug: &str) -> Result<Turn> {
+        let Some(connector) = self.connector_of(slug) else { return Ok(Turn::Idle) };
+        let Some(claim) = self.claim_due(what, slug, connector.pace.concurrent.into()).await? else {
+            return Ok(Turn::Idle);
+        };
+        let ids = claim.authorizations.clone();
+        let at_once = ids.len();
+        self.under(claim, async {
+            let failed = stream::iter(ids)
+                .map(|id| self.work_on(what, id))
+                .buffer_unordered(at_once)
+                .filter(|failed| std::future::ready(*failed))
+                .count()
+                .await;
+            Ok(Turn::Worked { failed })
+        })
+        .await
+    }
+
+    /// Whether it failed.
+    async fn work_on(&self, what: Due, authorization: Uuid) -> bool {
+        let job = what.job();
+        let done = match what {
+            Due::Renewal => self.renew(job, authorization).await,
+            Due::Probe => self.probe(Occasion::Due(job), authorization).await,
+            Due::Accounts => self.probe_accounts(job, authorization).await,
+        };
+        let Err(error) = done else { return false };
+        tracing::error!(job, %authorization, ?error, "this one failed; it is tried again");
+        if what == Due::Accounts
+            && let Err(error) = put_off_accounts(self.db.writer(), authorization, self.a_tick_later()).await
+        {
+            tracing::error!(job, %authorization, ?error, "it could not be put off");
+        }
+        true
+    }
+}
