@@ -196,7 +196,7 @@ impl Connections {
 /// What a provider's refusal means to the person at the browser, or behind the form.
 pub(super) fn refused(failure: &Failure) -> UserError {
     match failure {
-        Failure::Transient { .. } => unavailable(),
+        Failure::Transient { .. } | Failure::Rejected(Rejection::Missing) => unavailable(),
         Failure::Rejected(Rejection::Forbidden) => {
             UserError::new(UserErrorCode::Rejected, "The data source denies access with this sign-in.")
         }

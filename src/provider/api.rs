@@ -43,6 +43,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`Rejection::Unauthorized`]: not with this credential. [`Rejection::Forbidden`]: not for this account.
+    /// [`Rejection::Missing`]: no such account, as far as this credential sees.
     pub async fn probe(
         &self,
         connector: &Connector,
