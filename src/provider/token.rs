@@ -43,7 +43,8 @@ impl fmt::Debug for Members {
 }
 
 /// The answer in RFC 6749's shape: `token_type` is there, `expires_in` is a sane number of seconds or not there, no
-/// token is empty, scopes are parted by spaces. `separator` is the connector's own between scopes.
+/// token is empty, scopes are under `scope` (HubSpot's are under `scopes`) and parted by spaces. `separator` is the
+/// connector's own between scopes.
 pub(super) fn normalised(mut answer: Value, separator: &str) -> Value {
     let Some(members) = answer.as_object_mut() else { return answer };
     members.retain(|_, value| !value.is_null());
@@ -54,7 +55,10 @@ pub(super) fn normalised(mut answer: Value, separator: &str) -> Value {
         ("expires_in", members.get("expires_in").and_then(seconds).map(Value::from)),
         ("refresh_token_expires_in", members.get("refresh_token_expires_in").and_then(seconds).map(Value::from)),
         ("refresh_token", members.get("refresh_token").filter(|token| is_token(token)).cloned()),
-        ("scope", members.get("scope").and_then(|scope| spaced(scope, separator)).map(Value::from)),
+        (
+            "scope",
+            members.get("scope").or(members.get("scopes")).and_then(|scope| spaced(scope, separator)).map(Value::from),
+        ),
     ] {
         match sane {
             Some(sane) => members.insert(name.to_owned(), sane),

@@ -68,13 +68,18 @@ fn every_lifetime_comes_out_sane() {
         (json!("NaN"), None),
         (json!("soon"), None),
         (json!(""), None),
+        (json!(0.5), None),
+        (json!("1 hour"), None),
         (json!(null), None),
         (json!(true), None),
         (json!([3600]), None),
+        (json!({"seconds": 3600}), None),
     ] {
         let grant = first("", json!({"access_token": "a", "token_type": "Bearer", "expires_in": said.clone()}));
         assert_eq!(tokens(&grant).access_expires_at, life.map(|life| now() + life), "{said}");
     }
+    let silent = first("", json!({"access_token": "a", "token_type": "Bearer"}));
+    assert_eq!(tokens(&silent).access_expires_at, None);
 }
 
 #[test]
@@ -111,6 +116,19 @@ fn scopes_are_read_in_every_spelling() {
         assert_eq!(grant.scopes, ["read", "write"], "{said}");
         assert!(grant.missing_required.is_empty() && grant.missing_optional.is_empty(), "{said}");
     }
+}
+
+#[test]
+fn scopes_may_come_under_their_plural() {
+    let auth = "scopes = [\"read\"]\noptional_scopes = [\"write\"]";
+    for said in [json!(["read", "write"]), json!("read write")] {
+        let grant = first(auth, json!({"access_token": "a", "scopes": said.clone()}));
+        assert_eq!(grant.scopes, ["read", "write"], "{said}");
+    }
+    let fewer = first(auth, json!({"access_token": "a", "scopes": ["write"]}));
+    assert_eq!(fewer.missing_required, ["read"]);
+    let both = first(auth, json!({"access_token": "a", "scope": "read", "scopes": ["read", "write"]}));
+    assert_eq!(both.scopes, ["read"]);
 }
 
 #[test]
