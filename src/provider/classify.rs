@@ -118,7 +118,7 @@ pub(super) fn api_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, F
 
 /// What an API refuses: by its body, else by its status.
 ///
-/// 410 is not among them: it is how APIs retire a version of theirs (Salesforce, Klaviyo), which is no connection's fault.
+/// 410 is not among them: it is how an API retires a version (Klaviyo), which is no connection's fault.
 fn api_error(answer: &Answer, body: Option<&Value>) -> Option<Means> {
     body.and_then(|body| said(answer.status, body)).or_else(|| match answer.status {
         StatusCode::UNAUTHORIZED => Some(Means::Unauthorized),

@@ -220,7 +220,7 @@ fn missing() -> Vec<Case> {
         // A name that is known goes before the status.
         case(404, meta(190), "unauthorized"),
         case(404, meta(80_004), "wait"),
-        // A version that is no more: Klaviyo, Salesforce
+        // A version that is no more (Klaviyo)
         case(410, r#"{"errors": [{"code": "gone"}]}"#, "transient"),
         case(410, "", "transient"),
         // Only for 404
