@@ -54,7 +54,7 @@ impl Connections {
     ) -> Result<bool> {
         let Some(look) = self.look(occasion, authorization).await? else { return Ok(false) };
         let Some(row) = self.row(connection).await? else { return Ok(true) };
-        if row.authorization_id != authorization || row.account_id.is_none() {
+        if row.authorization_id != authorization {
             return Ok(true);
         }
         let (look, finding) = self.ask(look, Some(&row)).await?;

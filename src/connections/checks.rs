@@ -24,7 +24,7 @@ use crate::{
     access::Viewer,
     catalogue::Connector,
     error::{Error, Result},
-    provider::{Credential, Failure, Provider, Rejection},
+    provider::{Credential, Failure, Rejection, Turn},
 };
 
 /// How often to look whether a claim that somebody else holds is free.
@@ -86,8 +86,6 @@ pub(super) struct Look {
     pub(super) row: authorization::Model,
     pub(super) viewer: Viewer,
     pub(super) occasion: Occasion,
-    /// Asks at once where somebody waits, in turn where nobody does.
-    pub(super) provider: Provider,
 }
 
 impl Connections {
@@ -144,11 +142,7 @@ impl Connections {
         Ok(row.filter(|row| row.removed_at.is_none() && row.credential.is_some()).and_then(|row| {
             let connector = self.connector_of(&row.connector)?;
             let viewer = Viewer::job(occasion.name(), row.workspace_id);
-            let provider = match occasion {
-                Occasion::Due(_) => self.provider.in_turn(),
-                Occasion::Use | Occasion::Check | Occasion::Report => self.provider.clone(),
-            };
-            Some(Look { connector, row, viewer, occasion, provider })
+            Some(Look { connector, row, viewer, occasion })
         }))
     }
 
@@ -190,15 +184,24 @@ impl Connections {
         credential: &Credential,
         account_of: Option<&connection::Model>,
     ) -> Result<Result<(), Failure>> {
+        let _turn = self.turn(look).await;
         let begun = Instant::now();
         let account = account_of.and_then(|row| row.account_id.as_deref());
-        let answer = look.provider.probe(&look.connector, credential, account).await;
+        let answer = self.provider.probe(&look.connector, credential, account).await;
         let asked = account_of.map_or(Asked::Probe, |row| Asked::Account(row.id));
         self.note_verdict(look, asked, &answer, begun.elapsed());
         if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
             self.pause(&look.connector.slug, Endpoint::Api, *wait).await?;
         }
         Ok(answer)
+    }
+
+    /// What a job does keeps to the connector's pace; who waits for it does not.
+    pub(super) async fn turn(&self, look: &Look) -> Option<Turn> {
+        match look.occasion {
+            Occasion::Due(_) => Some(self.provider.turn(&look.connector).await),
+            Occasion::Use | Occasion::Check | Occasion::Report => None,
+        }
     }
 
     /// The same, as it is now; as it was, where it has gone meanwhile: then nothing is written.

@@ -64,12 +64,13 @@ impl Connections {
             return Ok(Finding::Unrenewed(Some(left)));
         }
         let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unrenewed(None)) };
+        let _turn = self.turn(look).await;
         // Somebody reconnected it meanwhile: a spent refresh token must not be sent.
         if !self.note_sent(&look.row).await? {
             return Ok(Finding::Written);
         }
         let begun = Instant::now();
-        let answer = look.provider.renew(&look.connector, &credential).await;
+        let answer = self.provider.renew(&look.connector, &credential).await;
         self.note_verdict(look, Asked::Renewal, &answer, begun.elapsed());
         if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
             self.pause(&look.connector.slug, Endpoint::Token, *wait).await?;
@@ -82,7 +83,6 @@ impl Connections {
         let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(Finding::Written) };
         let finding = match answer {
             Ok(grant) => {
-                change.note_answered(&held, Endpoint::Token).await?;
                 let fresh = Fresh::granted(grant, None);
                 change.store_renewed(&mut held, &look.connector, &fresh).await?;
                 // A flagged authorization is healed by the probe that follows, not by a token alone.

@@ -81,7 +81,7 @@ impl Provider {
         sign(&mut call, connector, credential)?;
         add_api_headers(&mut call, connector, &values)?;
         add_headers(&mut call.headers, &request.headers, &values)?;
-        let answer = self.send(connector, call).await?;
+        let answer = self.outbound.send(call).await?;
         classify::api_answer(&answer, self.clock.now())
     }
 }

@@ -42,9 +42,9 @@ pub use credential::{Account, Credential, Grant, OAuthTokens};
 pub use key_document::{KeyDocument, NotSafe};
 pub use oauth::{AuthorizationRequest, new_verifier};
 pub use outbound::{Limits, Outbound, OutboundError, Resolve, SystemResolver};
+pub use pace::Turn;
 pub use settings::OAuthSettings;
 
-use outbound::{Answer, Call, NoAnswer};
 use pace::Queues;
 use settings::Settings;
 
@@ -55,25 +55,17 @@ pub struct Provider {
     settings: Arc<OAuthSettings>,
     clock: SharedClock,
     queues: Arc<Queues>,
-    /// Its calls queue for their turn.
-    queues_up: bool,
 }
 
 impl Provider {
     /// Asks through `outbound`, as the OAuth clients of `settings`.
     pub fn new(outbound: Outbound, settings: OAuthSettings, clock: SharedClock) -> Self {
-        Self { outbound, settings: Arc::new(settings), clock, queues: Arc::default(), queues_up: false }
+        Self { outbound, settings: Arc::new(settings), clock, queues: Arc::default() }
     }
 
-    /// The same for what nobody waits for: its calls keep to each connector's [`Pace`](crate::catalogue::Pace).
-    pub fn in_turn(&self) -> Self {
-        Self { queues_up: true, ..self.clone() }
-    }
-
-    /// Asks on behalf of `connector`, in turn where nobody waits.
-    async fn send(&self, connector: &Connector, call: Call) -> Result<Answer, NoAnswer> {
-        let _turn = if self.queues_up { Some(self.queues.turn(connector).await) } else { None };
-        self.outbound.send(call).await
+    /// Waits until the connector may be asked once more by what nobody waits for: hold it for the call.
+    pub async fn turn(&self, connector: &Connector) -> Turn {
+        self.queues.turn(connector).await
     }
 
     /// Whether this server can use the connector: it has every setting that the connector's file names, an OAuth client

@@ -71,7 +71,6 @@ pub fn new_verifier(entropy: &dyn Entropy) -> SecretString {
 
 /// A connector's authorization server, as this server is its client.
 struct Server<'a> {
-    connector: &'a Connector,
     oauth: &'a OAuth2,
     client: &'a OAuthClient,
     values: Values<'a>,
@@ -141,7 +140,7 @@ impl Provider {
         if server.oauth.pkce {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
         }
-        let answer = request.request_async(&self.token_endpoint(&server)).await.map_err(why)?;
+        let answer = request.request_async(&self.token_endpoint(server.oauth)).await.map_err(why)?;
         let before = Credential { fields: fields.clone(), ..Credential::default() };
         let grant = token::grant(server.oauth, &answer, &before, asked_at);
         if server.oauth.refresh == Refresh::Exchange {
@@ -184,7 +183,7 @@ impl Provider {
         for (name, value) in filled(&server.oauth.token_params, &server.values)? {
             request = request.add_extra_param(name, value);
         }
-        request.request_async(&self.token_endpoint(server)).await.map_err(why)
+        request.request_async(&self.token_endpoint(server.oauth)).await.map_err(why)
     }
 
     /// Meta's own grant: a longer-lived access token for this one. By POST, which keeps the secrets out of the URL.
@@ -193,7 +192,7 @@ impl Provider {
         let params = filled(&server.oauth.token_params, &server.values)?;
         form.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let url = server.oauth.token_url.render_url(&server.values)?;
-        let answer = self.token_endpoint(server).ask(server.form(url, form)).await?;
+        let answer = self.token_endpoint(server.oauth).ask(server.form(url, form)).await?;
         serde_json::from_value(answer).map_err(|_| unreadable())
     }
 
@@ -225,7 +224,7 @@ impl Provider {
         hint: &str,
     ) -> Result<(), Failure> {
         let form = vec![("token", token.expose_secret()), ("token_type_hint", hint)];
-        let answer = self.send(server.connector, server.form(url, form)).await?;
+        let answer = self.outbound.send(server.form(url, form)).await?;
         classify::revocation_answer(&answer, self.clock.now())
     }
 
@@ -233,11 +232,11 @@ impl Provider {
         let oauth = connector.oauth().ok_or_else(|| Failure::transient("this connector does not sign in by OAuth"))?;
         let client = self.settings(connector).and_then(|settings| settings.client.as_ref());
         let client = client.ok_or_else(|| Failure::transient("this server has no OAuth client for this connector"))?;
-        Ok(Server { connector, oauth, client, values })
+        Ok(Server { oauth, client, values })
     }
 
-    fn token_endpoint<'a>(&'a self, server: &Server<'a>) -> TokenEndpoint<'a> {
-        TokenEndpoint { provider: self, connector: server.connector, oauth: server.oauth }
+    fn token_endpoint<'a>(&'a self, oauth: &'a OAuth2) -> TokenEndpoint<'a> {
+        TokenEndpoint { provider: self, oauth }
     }
 }
 
@@ -335,13 +334,12 @@ fn unreadable() -> Failure {
 /// The HTTP client that the `oauth2` crate is given: its answers are judged and straightened already.
 struct TokenEndpoint<'a> {
     provider: &'a Provider,
-    connector: &'a Connector,
     oauth: &'a OAuth2,
 }
 
 impl TokenEndpoint<'_> {
     async fn ask(&self, call: Call) -> Result<Value, Failure> {
-        let answer = self.provider.send(self.connector, call).await?;
+        let answer = self.provider.outbound.send(call).await?;
         let answer = classify::token_answer(&answer, self.now())?;
         Ok(token::normalised(answer, &self.oauth.scope_separator))
     }

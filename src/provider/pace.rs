@@ -24,7 +24,7 @@ struct Queue {
 }
 
 /// A call's turn: it lasts until this is dropped.
-pub(super) struct Turn {
+pub struct Turn {
     _place: Option<OwnedSemaphorePermit>,
 }
 

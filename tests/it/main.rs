@@ -52,5 +52,6 @@ mod tenants;
 mod tokens;
 mod transport;
 mod tray;
+mod truth;
 mod updating;
 mod visibility;
