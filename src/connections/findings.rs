@@ -218,19 +218,6 @@ impl Connections {
     }
 }
 
-impl Change<'_> {
-    /// The API asks for peace about an authorization: neither it nor an account of it is probed before.
-    pub(super) async fn leave_alone(&self, held: &Held, wait: Duration) -> Result<()> {
-        let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);
-        authorization::Entity::update_many()
-            .col_expr(authorization::Column::QuietUntil, Expr::value(until))
-            .filter(authorization::Column::Id.eq(held.id()))
-            .exec(&self.txn)
-            .await?;
-        Ok(())
-    }
-}
-
 /// The connections of which nothing but the authorization's own probe is asked.
 fn spoken_for<'h>(held: &'h Held, connector: &'h Connector) -> impl Iterator<Item = &'h connection::Model> {
     let rows = held.members.iter().map(|member| &member.row);

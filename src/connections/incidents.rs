@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Endpoint, NotificationKind, Status, Topic, authorization, incident};
+use entity::{NotificationKind, Status, Topic, authorization, incident};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -18,7 +18,6 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    held::Held,
     lifecycle::{Change, FLAP},
     list::BATCH,
 };
@@ -226,58 +225,6 @@ impl Connections {
 }
 
 impl Change<'_> {
-    /// The provider failed in a way that says nothing about the authorization.
-    pub(super) async fn note_failing(&self, held: &Held) -> Result<()> {
-        if held.authorization.failing_since.is_some() {
-            return Ok(());
-        }
-        self.mark(held, &[(authorization::Column::FailingSince, Some(self.now))], None).await
-    }
-
-    /// `endpoint` refuses this server itself: it works, and says nothing about the authorization.
-    pub(super) async fn note_client_refused(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
-        let times =
-            [(authorization::Column::FailingSince, None), (authorization::Column::ClientRefusedAt, Some(self.now))];
-        self.mark(held, &times, Some(Some(endpoint))).await
-    }
-
-    /// `endpoint` said something about the authorization: neither does it fail, nor does it refuse this server.
-    pub(super) async fn note_answered(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
-        let row = &held.authorization;
-        let mut times = Vec::new();
-        // That tokens are to be had says nothing about an API that fails.
-        let speaks_for_all = endpoint == Endpoint::Api || row.probe_at.is_none();
-        if row.failing_since.is_some() && speaks_for_all {
-            times.push((authorization::Column::FailingSince, None));
-        }
-        let accepted = row.client_refused_by == Some(endpoint);
-        if accepted {
-            times.push((authorization::Column::ClientAcceptedAt, Some(self.now)));
-        }
-        if times.is_empty() {
-            return Ok(());
-        }
-        self.mark(held, &times, accepted.then_some(None)).await
-    }
-
-    async fn mark(
-        &self,
-        held: &Held,
-        times: &[(authorization::Column, Option<DateTime<Utc>>)],
-        refused_by: Option<Option<Endpoint>>,
-    ) -> Result<()> {
-        let mut update = authorization::Entity::update_many().filter(authorization::Column::Id.eq(held.id()));
-        for (column, time) in times {
-            update = update.col_expr(*column, Expr::value(*time));
-        }
-        if let Some(endpoint) = refused_by {
-            let text = endpoint.map(Endpoint::as_str);
-            update = update.col_expr(authorization::Column::ClientRefusedBy, Expr::value(text));
-        }
-        update.exec(&self.txn).await?;
-        Ok(())
-    }
-
     /// One entry about an incident.
     fn tell_incident(&mut self, action: &'static str, connector: &str, incident: Uuid, ours: bool) {
         let (actor, subject) = (self.actor, subject(connector));

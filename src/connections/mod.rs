@@ -7,7 +7,7 @@
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
 //! | `due.rs`, `turns.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
-//! | `incidents.rs` | what fails for everyone |
+//! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
@@ -39,6 +39,7 @@ mod lifecycle;
 mod list;
 mod moves;
 mod news;
+mod notes;
 mod outcome;
 mod ownership;
 mod pauses;

@@ -208,7 +208,10 @@ async fn dies_after(polls: usize, work: impl Future) {
 
 #[test]
 fn no_sequence_of_answers_crashes_and_reconnects_leaves_a_status_that_contradicts_the_last_truth() {
-    let config = Config { cases: 16, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
+    let usual = Config::default();
+    // More where the environment asks for more.
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { 16 };
+    let config = Config { cases, max_shrink_iters: 40, failure_persistence: None, ..usual };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let played = TestRunner::new(config).run(&steps(), |steps| {
         runtime.block_on(async {

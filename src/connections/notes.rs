@@ -1,0 +1,75 @@
+//! What an answer leaves noted on an authorization beside its status: that the provider fails, that it refuses this server,
+//! that it wants to be left alone. Incidents are made of it ([`super::incidents`]), and due dates heed it ([`super::due`]).
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{
+    Endpoint,
+    authorization::{
+        self,
+        Column::{ClientAcceptedAt, ClientRefusedAt, ClientRefusedBy, FailingSince, QuietUntil},
+    },
+};
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, SimpleExpr},
+};
+
+use super::{findings::FLAGGED_AT_MOST, held::Held, lifecycle::Change};
+use crate::error::Result;
+
+impl Change<'_> {
+    /// The provider failed in a way that says nothing about the authorization.
+    pub(super) async fn note_failing(&self, held: &Held) -> Result<()> {
+        match held.authorization.failing_since {
+            Some(_) => Ok(()),
+            None => self.note_on(held, [(FailingSince, self.at())]).await,
+        }
+    }
+
+    /// `endpoint` refuses this server itself: it works, and says nothing about the authorization.
+    pub(super) async fn note_client_refused(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
+        let refused_by = (ClientRefusedBy, Expr::value(endpoint.as_str()));
+        self.note_on(held, [(FailingSince, never()), (ClientRefusedAt, self.at()), refused_by]).await
+    }
+
+    /// `endpoint` said something about the authorization: neither does it fail, nor does it refuse this server.
+    pub(super) async fn note_answered(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
+        let row = &held.authorization;
+        let mut notes = Vec::new();
+        // That tokens are to be had says nothing about an API that fails.
+        if row.failing_since.is_some() && (endpoint == Endpoint::Api || row.probe_at.is_none()) {
+            notes.push((FailingSince, never()));
+        }
+        if row.client_refused_by == Some(endpoint) {
+            notes.extend([(ClientAcceptedAt, self.at()), (ClientRefusedBy, Expr::value(None::<String>))]);
+        }
+        if notes.is_empty() { Ok(()) } else { self.note_on(held, notes).await }
+    }
+
+    /// The API asks for peace about an authorization: neither it nor an account of it is probed before.
+    pub(super) async fn leave_alone(&self, held: &Held, wait: Duration) -> Result<()> {
+        let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);
+        self.note_on(held, [(QuietUntil, Expr::value(until))]).await
+    }
+
+    fn at(&self) -> SimpleExpr {
+        Expr::value(self.now)
+    }
+
+    async fn note_on(
+        &self,
+        held: &Held,
+        notes: impl IntoIterator<Item = (authorization::Column, SimpleExpr)>,
+    ) -> Result<()> {
+        let row = authorization::Entity::update_many().filter(authorization::Column::Id.eq(held.id()));
+        let noted = notes.into_iter().fold(row, |row, (column, value)| row.col_expr(column, value));
+        noted.exec(&self.txn).await?;
+        Ok(())
+    }
+}
+
+fn never() -> SimpleExpr {
+    Expr::value(None::<DateTime<Utc>>)
+}
