@@ -21,8 +21,9 @@ export async function startOidcProvider({ redirectUri, accessTokenSeconds = 5 })
   const issuer = `http://127.0.0.1:${server.address().port}`;
 
   const client = { id: 'patchbay', secret: randomBytes(24).toString('base64url') };
-  const provider = new Provider(issuer, configuration({ client, redirectUri, accessTokenSeconds }));
-  const oidc = new OidcProvider({ server, provider, issuer, client });
+  const unrotated = new Set();
+  const provider = new Provider(issuer, configuration({ client, redirectUri, accessTokenSeconds, unrotated }));
+  const oidc = new OidcProvider({ server, provider, issuer, client, unrotated });
   answer = provider.callback();
   return oidc;
 }
@@ -36,7 +37,9 @@ class OidcProvider {
   #grants = new Map();
   #answers = new EventEmitter();
 
-  constructor({ server, provider, issuer, client }) {
+  constructor({ server, provider, issuer, client, unrotated }) {
+    /** Accounts whose refresh token stays the same at every use. */
+    this.unrotated = unrotated;
     Object.assign(this, { server, provider, issuer, client });
     provider.on('grant.saved', ({ accountId, jti }) => this.#grantsOf(accountId).add(jti));
     provider.use((context, next) => this.#record(context, next));
@@ -135,7 +138,7 @@ export async function refuseConsent(browser, url, login) {
 
 const isInteraction = (page) => page.url.pathname.startsWith('/interaction/') && page.form !== null;
 
-function configuration({ client, redirectUri, accessTokenSeconds }) {
+function configuration({ client, redirectUri, accessTokenSeconds, unrotated }) {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return {
     clients: [{
@@ -150,6 +153,7 @@ function configuration({ client, redirectUri, accessTokenSeconds }) {
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'ES256' }] },
     cookies: { keys: [randomBytes(24).toString('base64url')] },
     claims: { openid: ['sub'], email: ['email'] },
+    clockTolerance: 0,   // what has ended is refused at once
     findAccount: (_context, login) => ({
       accountId: login,
       claims: () => ({ sub: login, email: `${login}@example.com` }),
@@ -159,7 +163,7 @@ function configuration({ client, redirectUri, accessTokenSeconds }) {
       revocation: { enabled: true, allowedPolicy: (_context, caller, token) => token.clientId === caller.clientId },
     },
     pkce: { required: () => true },
-    rotateRefreshToken: true,
+    rotateRefreshToken: ({ oidc }) => !unrotated.has(oidc.entities.RefreshToken.accountId),
     ttl: {
       AccessToken: accessTokenSeconds,
       AuthorizationCode: 60,

@@ -91,6 +91,15 @@ export class Patchbay {
     await this.exited;
   }
 
+  /** Nothing of it runs until it is thawed: a virtual machine that is moved, a disk that hangs. */
+  freeze() {
+    this.process.kill('SIGSTOP');
+  }
+
+  thaw() {
+    this.process.kill('SIGCONT');
+  }
+
   async restart() {
     await this.kill();
     return this.start();
@@ -99,6 +108,7 @@ export class Patchbay {
   /** SIGTERM: has to drain and exit with 0 within 30 s. */
   async stop() {
     if (this.#gone) return;
+    this.thaw();
     this.process.kill('SIGTERM');
     const { code, signal } = await before(30_000, 'exit after SIGTERM', this.exited);
     if (code !== 0) throw new Error(`exit after SIGTERM: code ${code}, signal ${signal}\n${this.logTail()}`);

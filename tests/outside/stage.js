@@ -3,6 +3,7 @@
 
 import { Browser } from './browser.js';
 import { sqlite } from './databases.js';
+import { startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
 import { signIn, startOidcProvider } from './oidc.js';
 import { freePort, Patchbay } from './patchbay.js';
@@ -101,16 +102,25 @@ export async function emptyStage(t, options = {}) {
 }
 
 /** A server whose connector `oidc-provider` leads to npm's oidc-provider, as `stage.oidc`. */
-export async function oidcStage(t, { accessTokenSeconds, ...options } = {}) {
+export const oidcStage = (t, options) => startOidcStage(t, options);
+
+/** The same, through a proxy that fails where the test wants it to, as `stage.proxy`. */
+export const badProviderStage = (t, options) => startOidcStage(t, options, { throughProxy: true });
+
+async function startOidcStage(t, { accessTokenSeconds, ...options } = {}, { throughProxy = false } = {}) {
   const stage = new OidcStage(t);
   const port = await freePort();
   stage.oidc = await startOidcProvider({ redirectUri: `http://127.0.0.1:${port}/oauth/callback`, accessTokenSeconds });
   stage.atTheEnd(() => stage.oidc.close());
+  if (throughProxy) {
+    stage.proxy = await startFaultyProxy(stage.oidc);
+    stage.atTheEnd(() => stage.proxy.close());
+  }
   await stage.startPatchbay({
     ...options,
     port,
-    connectors: { 'oidc-provider.toml': await stage.oidc.connectorFile(), ...options.connectors },
-    allowedHosts: [stage.oidc.host, ...(options.allowedHosts ?? [])],
+    connectors: { 'oidc-provider.toml': await (stage.proxy ?? stage.oidc).connectorFile(), ...options.connectors },
+    allowedHosts: [stage.oidc.host, ...(stage.proxy?.hosts ?? []), ...(options.allowedHosts ?? [])],
     env: { ...stage.oidc.environment, ...options.env },
   });
   await stage.fillWorkspace();
