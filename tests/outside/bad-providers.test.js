@@ -155,12 +155,8 @@ for (const database of everyDatabase) {
       });
       const tooEarly = {};
       for (const { login, route, failing: { calls } } of failing) {
-        const [refused, next] = await eventually(`${login} is asked for again`, () => {
-          const since = proxy.callsLike({ route, login }).slice(proxy.callsLike({ route, login }).indexOf(calls[0]));
-          return calls.length > 0 && since.length > 1 && since;
-        });
-        assert.equal(refused.status, 429);
-        const until = login.startsWith('date') ? date.getTime() : refused.at + SECONDS * 1_000;
+        const next = await eventually(`${login} is asked for again`, () => calls.length > 0 && proxy.after(calls[0], { route, login }));
+        const until = login.startsWith('date') ? date.getTime() : calls[0].at + SECONDS * 1_000;
         if (next.at < until) tooEarly[login] = `${until - next.at} ms`;
       }
       assert.deepEqual(tooEarly, {});

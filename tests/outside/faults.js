@@ -39,7 +39,11 @@ class FaultyProxy {
   /** The connector file that calls the provider through here. */
   async connectorFile() {
     const direct = await this.#oidc.connectorFile();
-    return direct.replaceAll(new RegExp(`^(token_url|url) = "${this.#oidc.issuer}/`, 'gm'), `$1 = "http://${hostOf(this.server)}/`);
+    return direct.replaceAll(new RegExp(`^(token_url|url) = "${this.#oidc.issuer}/`, 'gm'), `$1 = "${this.origin}/`);
+  }
+
+  get origin() {
+    return `http://${hostOf(this.server)}`;
   }
 
   /** What Patchbay has to be allowed to call. */
@@ -83,6 +87,11 @@ class FaultyProxy {
 
   callsLike(which) {
     return this.calls.filter((call) => isLike(call, which));
+  }
+
+  /** The first call like `which` that came after `call`. */
+  after(call, which) {
+    return this.calls.slice(this.calls.indexOf(call) + 1).find((later) => isLike(later, which));
   }
 
   /** The renewals that were asked for, of one login or of all. */

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
 import { Browser } from './browser.js';
+import { faults, startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
 import { refuseConsent, signIn, startOidcProvider } from './oidc.js';
 
@@ -28,8 +29,8 @@ async function plainClient(t) {
     });
     return url;
   };
-  const token = async (parameters) => {
-    const response = await fetch(`${oidc.issuer}/token`, {
+  const token = async (parameters, origin = oidc.issuer) => {
+    const response = await fetch(`${origin}/token`, {
       method: 'POST',
       headers: { authorization: `Basic ${btoa(`${oidc.client.id}:${oidc.client.secret}`)}` },
       body: new URLSearchParams(parameters),
@@ -45,7 +46,7 @@ async function plainClient(t) {
     const code = page.url.searchParams.get('code');
     return { page, granted: await token({ grant_type: 'authorization_code', code, redirect_uri: redirectUri, code_verifier: verifier }) };
   };
-  const renew = (refreshToken) => token({ grant_type: 'refresh_token', refresh_token: refreshToken });
+  const renew = (refreshToken, origin) => token({ grant_type: 'refresh_token', refresh_token: refreshToken }, origin);
   return { oidc, authorizationUrl, authorize, renew, userinfo };
 }
 
@@ -122,6 +123,54 @@ test('while it is down it answers 503', async (t) => {
   assert.equal((await userinfo('any')).status, 503);
   oidc.down = false;
   assert.equal((await userinfo('any')).status, 401);
+});
+
+test('the bad provider fails whom it is told to, as often as it is told to, and knows what was asked and answered', async (t) => {
+  const { oidc, authorize, renew } = await plainClient(t);
+  const proxy = await startFaultyProxy(oidc);
+  t.after(() => proxy.close());
+  const { granted } = await authorize('olga');
+  const { granted: other } = await authorize('otto');
+
+  const handedOn = await renew(granted.refresh_token, proxy.origin);
+  assert.equal(handedOn.status, 200);
+  const failing = proxy.fail({ route: 'token', login: 'olga' }, faults.refuses('invalid_client', 401), { times: 1 });
+  assert.equal((await renew(other.refresh_token, proxy.origin)).status, 200, 'another login');
+  assert.equal((await renew(handedOn.refresh_token, proxy.origin)).error, 'invalid_client');
+  const again = await renew(handedOn.refresh_token, proxy.origin);
+  assert.equal(again.status, 200, 'the provider has not heard of it');
+
+  proxy.fail({ login: 'olga' }, faults.lost);
+  await assert.rejects(renew(again.refresh_token, proxy.origin), 'the answer is lost');
+  proxy.heal();
+  assert.equal((await renew(again.refresh_token, proxy.origin)).error, 'invalid_grant', 'the provider had answered');
+
+  const olgas = proxy.renewals({ login: 'olga' });
+  assert.deepEqual(olgas.map((call) => call.status), [200, 401, 200, null, 400]);
+  assert.deepEqual(olgas.map((call) => call.providerStatus), [200, null, 200, 200, 400]);
+  assert.equal(olgas[0].granted, olgas[1].refreshToken);
+  assert.deepEqual(failing.calls, [olgas[1]]);
+});
+
+test('the bad provider holds a call back before the provider hears of it, or its answer', async (t) => {
+  const { oidc, authorize, renew } = await plainClient(t);
+  const proxy = await startFaultyProxy(oidc);
+  t.after(() => proxy.close());
+  const { granted } = await authorize('olga');
+
+  const first = proxy.hold({ route: 'token' });
+  const renewal = renew(granted.refresh_token, proxy.origin);
+  assert.equal((await first.arrived()).providerStatus, null);
+  first.release();
+  const renewed = await renewal;
+  assert.equal(renewed.status, 200);
+
+  const second = proxy.holdAnswer({ route: 'token' });
+  const next = renew(renewed.refresh_token, proxy.origin);
+  const { providerStatus, status } = await second.arrived();
+  assert.deepEqual([providerStatus, status], [200, null]);
+  second.release();
+  assert.equal((await next).status, 200);
 });
 
 test('the key ring opens an account to its key until the key is withdrawn', async (t) => {
