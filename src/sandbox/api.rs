@@ -172,6 +172,9 @@ impl Sandbox {
 
     /// A grant of one shop does not open another.
     fn open_shop(&self, headers: &HeaderMap, shop: &str, scope: &str) -> Result<Access, Answer> {
+        if self.state().failing_shops.contains(shop) {
+            return Err(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "outage", "This shop has an outage."));
+        }
         let access = self.bearer(headers, scope)?;
         let own = access.shop.as_deref() == Some(shop);
         own.then_some(access)

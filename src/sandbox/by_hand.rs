@@ -111,6 +111,12 @@ impl Sandbox {
         self.state().outage = on;
     }
 
+    /// While it lasts, the API of that shop answers 503; the other shops go on.
+    pub fn set_shop_outage(&self, shop: &str, on: bool) {
+        let failing = &mut self.state().failing_shops;
+        let _ = if on { failing.insert(shop.to_owned()) } else { failing.remove(shop) };
+    }
+
     /// The next `calls` calls of the endpoint meet the fault, after those set before.
     pub fn fail_next(&self, endpoint: Endpoint, fault: Fault, calls: usize) {
         self.state().faults.add(endpoint, fault, calls);

@@ -23,6 +23,8 @@ pub(super) struct State {
     /// Ids of accounts that answer 403 at the moment.
     pub(super) withdrawn: BTreeSet<&'static str>,
     pub(super) outage: bool,
+    /// Shops whose API answers 503 at the moment.
+    pub(super) failing_shops: BTreeSet<String>,
     pub(super) faults: Faults,
     pub(super) calls: BTreeMap<Endpoint, u64>,
     pub(super) token_calls: TokenCalls,
@@ -36,6 +38,7 @@ impl State {
             keys,
             withdrawn: BTreeSet::new(),
             outage: false,
+            failing_shops: BTreeSet::new(),
             faults: Faults::default(),
             calls: BTreeMap::new(),
             token_calls: TokenCalls::default(),

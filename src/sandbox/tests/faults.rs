@@ -109,3 +109,19 @@ async fn an_outage_answers_503_everywhere_but_on_the_panel_and_uses_no_fault_up(
     assert_eq!(setup.call("/userinfo", &token).await.status, StatusCode::FORBIDDEN);
     assert_eq!(setup.renew(&refresh).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_shop_can_have_an_outage_of_its_own() {
+    let setup = Setup::new();
+    let status = async |name: &str| {
+        let code = query(&setup.sandbox.approve(&shop(name), "ada").unwrap())["code"].clone();
+        let at = format!("/shops/{name}/token");
+        let granted = setup.post(&at, &[("authorization", &setup.basic())], &redemption(&code)).await;
+        setup.call(&format!("/shops/{name}/identity"), &granted.text("access_token")).await.status
+    };
+    setup.sandbox.set_shop_outage("north", true);
+    assert_eq!(status("north").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(status("south").await, StatusCode::OK);
+    setup.sandbox.set_shop_outage("north", false);
+    assert_eq!(status("north").await, StatusCode::OK);
+}
