@@ -25,6 +25,7 @@ mod departures;
 mod elsewhere;
 mod harness;
 mod identity_provider;
+mod incidents;
 mod inputs;
 mod layering;
 mod logs;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Person, Stage, each};
 
 /// Two nodes on one PostgreSQL, with one provider; none on SQLite.
-async fn two_nodes() -> Option<(Stage, Stage)> {
+pub async fn two_nodes() -> Option<(Stage, Stage)> {
     let first = Stage::new().await;
     if first.database.is_sqlite() {
         eprintln!("skipped: several nodes need PostgreSQL");

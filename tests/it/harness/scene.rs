@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Person, Stage};
+use super::{Browser, Person, Stage};
 
 /// Ada's grant of the advertising platform, made by the first ADMIN: a connection of Acme's reads her account 100-301,
 /// one of Globex's her account 100-302.
@@ -42,6 +42,15 @@ impl Stage {
         id(&connected["connection"])
     }
 
+    /// Connects each of these shops, and with that an authorization for each; their connections.
+    pub async fn shops(&self, names: &[&str]) -> Vec<Value> {
+        let mut connected = Vec::with_capacity(names.len());
+        for name in names {
+            connected.push(self.admin_now().connects_shop(&self.browser(), name).await);
+        }
+        connected
+    }
+
     /// The sandbox's key of that name as it is now, as credentials.
     pub fn key(&self, name: &str) -> Value {
         let key = self.sandbox.keys().into_iter().find(|key| key.id == name).unwrap();
@@ -67,6 +76,13 @@ impl Stage {
 }
 
 impl Person {
+    /// Connects a shop of the sandbox as Ada: each shop is an authorization of its own.
+    pub async fn connects_shop(&self, browser: &Browser, name: &str) -> Value {
+        let fields = json!([{ "name": "shop", "value": name }]);
+        let input = json!({ "connector": "sandbox-shop", "using": { "browser": { "fields": fields } } });
+        self.connects(browser, input, "ada").await
+    }
+
     /// The changes of connections since `cursor` that match `filter`, oldest first.
     pub async fn changes_matching(&self, cursor: &str, filter: Value) -> Vec<Value> {
         let query = format!(
@@ -76,6 +92,16 @@ impl Person {
         let page = self.ask(&query, json!({ "variables": { "after": cursor, "filter": filter } })).await;
         assert_eq!(page["connectionChanges"]["hasNextPage"], false);
         nodes(&page["connectionChanges"])
+    }
+
+    /// What the audit log has of this action, oldest first.
+    pub async fn audited(&self, action: &str) -> Vec<Value> {
+        let query = "query($action: String!) { auditLog(filter: { action: $action }) { nodes { action user { id } \
+                     subject { __typename id } details } } }";
+        let log = self.ask(query, json!({ "variables": { "action": action } })).await;
+        let mut entries = nodes(&log["auditLog"]);
+        entries.reverse();
+        entries
     }
 
     /// The titles in their tray, newest first.
