@@ -68,6 +68,18 @@ impl Clock for HandClock {
     }
 }
 
+/// A clock that goes ahead of the one in the test's hand.
+struct AheadClock {
+    of: Arc<HandClock>,
+    by: TimeDelta,
+}
+
+impl Clock for AheadClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.of.now() + self.by
+    }
+}
+
 /// What is around servers and outlives them: time, the provider, the database.
 struct World {
     clock: Arc<HandClock>,
@@ -102,6 +114,8 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
     /// Connector files beside the sandbox's: name and text, in which `@BASE@` stands for the sandbox's address.
     pub connectors: Vec<(String, String)>,
+    /// `host:port` of providers beside the sandbox.
+    pub also_allowed: Vec<String>,
     /// The database of another stage, to be a second node on it, with a provider of its own.
     pub database: Option<Arc<Database>>,
     /// Finds the addresses of the names that are called; the system's where none is given.
@@ -132,12 +146,17 @@ impl Stage {
 
     pub async fn with(setup: Setup) -> Self {
         let world = Arc::new(World::new(setup.database.clone()).await);
-        Self::on(world, setup, 0).await
+        Self::on(world, setup, 0, TimeDelta::zero()).await
     }
 
     /// Another node of the same setting: the same database, the same provider, the same time.
     pub async fn another_node(&self) -> Self {
-        Self::on(self.world.clone(), self.setup.clone(), 0).await
+        self.another_node_ahead(TimeDelta::zero()).await
+    }
+
+    /// The same, but its clock is ahead.
+    pub async fn another_node_ahead(&self, by: TimeDelta) -> Self {
+        Self::on(self.world.clone(), self.setup.clone(), 0, by).await
     }
 
     /// Stops the server and starts it once more, at the same address.
@@ -145,22 +164,23 @@ impl Stage {
         let Self { url, setup, world, running, listening, .. } = self;
         drop(running);
         listening.await.unwrap();
-        Self::on(world, setup, url.port().unwrap()).await
+        Self::on(world, setup, url.port().unwrap(), TimeDelta::zero()).await
     }
 
-    async fn on(world: Arc<World>, setup: Setup, port: u16) -> Self {
+    async fn on(world: Arc<World>, setup: Setup, port: u16, ahead: TimeDelta) -> Self {
         let World { clock, sandbox, provider, database, .. } = &*world;
         let (listener, url) = listener(port).await;
         let connectors = connectors(sandbox, provider, &setup.connectors);
         let folder = connector_files(&database.folder(), sandbox, &connectors);
-        let variables = variables(database, &folder, provider, sandbox, &connectors, setup.settings.clone());
+        let variables = variables(database, &folder, provider, sandbox, &connectors, &setup);
         let mut config = Config::from_variables(variables).unwrap();
         if let Some(change) = setup.limits {
             change(&mut config.limits);
         }
         let resolver = setup.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let entropy = Arc::new(SystemEntropy);
-        let outside = Outside { clock: clock.clone(), entropy, resolver };
+        let its_clock = Arc::new(AheadClock { of: clock.clone(), by: ahead });
+        let outside = Outside { clock: its_clock, entropy, resolver };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
         let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
@@ -260,15 +280,16 @@ fn variables(
     provider: &Url,
     sandbox: &Sandbox,
     connectors: &[(String, String)],
-    more: Vec<(String, String)>,
+    setup: &Setup,
 ) -> Vec<(String, String)> {
     let host = format!("{}:{}", provider.host_str().unwrap(), provider.port().unwrap());
+    let hosts: Vec<String> = std::iter::once(host).chain(setup.also_allowed.iter().cloned()).collect();
     let mut variables = vec![
         ("PATCHBAY_DATABASE_URL".to_owned(), database.url().to_owned()),
         ("PATCHBAY_ENCRYPTION_KEYS".to_owned(), KEYS.to_owned()),
         ("PATCHBAY_JWT_SECRET".to_owned(), JWT_SECRET.to_owned()),
         ("PATCHBAY_CONNECTORS_DIR".to_owned(), folder.display().to_string()),
-        ("PATCHBAY_ALLOWED_HOSTS".to_owned(), host),
+        ("PATCHBAY_ALLOWED_HOSTS".to_owned(), hosts.join(",")),
         ("PATCHBAY_ALLOWED_ORIGINS".to_owned(), "https://app.example".to_owned()),
     ];
     for (name, _) in connectors {
@@ -277,7 +298,7 @@ fn variables(
         let secret = sandbox.client_secret().expose_secret().to_owned();
         variables.push((format!("PATCHBAY_OAUTH_{slug}_CLIENT_SECRET"), secret));
     }
-    for (name, value) in more {
+    for (name, value) in setup.settings.iter().cloned() {
         variables.retain(|(known, _)| *known != name);
         variables.push((name, value));
     }
