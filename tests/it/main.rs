@@ -40,6 +40,7 @@ mod people;
 mod reconnecting;
 mod removing;
 mod renewing;
+mod reporting;
 mod roles;
 mod schema;
 mod schema_fields;
