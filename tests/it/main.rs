@@ -36,6 +36,7 @@ mod moving;
 mod nodes;
 mod noticing;
 mod outbound;
+mod patience;
 mod people;
 mod reconnecting;
 mod removing;
