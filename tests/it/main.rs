@@ -29,6 +29,7 @@ mod incidents;
 mod inputs;
 mod layering;
 mod logs;
+mod many;
 mod metrics;
 mod mid_stream;
 mod migrations;
