@@ -1,18 +1,25 @@
 //! Several nodes on one database. PostgreSQL only: SQLite has one node.
 
 use chrono::TimeDelta;
+use entity::authorization;
+use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 use crate::harness::{Person, Stage, each};
 
 /// Two nodes on one PostgreSQL, with one provider; none on SQLite.
 pub async fn two_nodes() -> Option<(Stage, Stage)> {
+    two_nodes_apart(TimeDelta::zero()).await
+}
+
+/// The same, and the clock of the second is ahead.
+async fn two_nodes_apart(by: TimeDelta) -> Option<(Stage, Stage)> {
     let first = Stage::new().await;
     if first.database.is_sqlite() {
         eprintln!("skipped: several nodes need PostgreSQL");
         return None;
     }
-    let second = first.another_node().await;
+    let second = first.another_node_ahead(by).await;
     Some((first, second))
 }
 
@@ -62,13 +69,44 @@ async fn a_cursor_of_one_node_is_good_at_the_other() {
 async fn two_nodes_with_one_rotating_token_make_one_token_call() {
     let Some((first, second)) = two_nodes().await else { return };
     let grant = first.shared_grant().await;
-    for renewals in 1..=12 {
+    for renewals in 1..=200 {
         first.later(TimeDelta::minutes(54));
         tokio::join!(first.run_jobs(), second.run_jobs());
         assert_eq!(first.sandbox.token_calls().refresh_token, renewals);
     }
     assert_eq!(first.sandbox.grants()[0].ended, None);
     assert_eq!(first.status(&grant.lamps).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_clocks_are_five_minutes_apart_double_nothing() {
+    let Some((first, second)) = two_nodes_apart(TimeDelta::minutes(5)).await else { return };
+    let grant = first.shared_grant().await;
+    let staff = first.person("Sam", "STAFF", None).await;
+    let version = async || {
+        let row = authorization::Entity::find().one(first.db.reader()).await.unwrap().unwrap();
+        u64::try_from(row.credential_version).unwrap()
+    };
+    let rounds = async |count: usize| {
+        for _ in 0..count {
+            first.later(TimeDelta::minutes(10));
+            tokio::join!(first.run_jobs(), second.run_jobs());
+        }
+    };
+    let (cursor, before) = (first.admin.event_cursor().await, version().await);
+    rounds(40).await;
+    let renewals = first.sandbox.token_calls().refresh_token;
+    assert_eq!(version().await - before, renewals, "one token call for each renewal");
+    assert!((7..=10).contains(&renewals), "{renewals} renewals in 400 minutes");
+    assert_eq!((first.sandbox.grants()[0].ended, first.status(&grant.lamps).await.as_str()), (None, "CONNECTED"));
+
+    first.sandbox.revoke_person("ada");
+    rounds(10).await;
+    assert_eq!(first.disconnections().await.len(), 1);
+    assert_eq!(each(&first.changes_since(&cursor).await, "kind"), ["DISCONNECTED"]);
+    for person in [&first.admin, &staff] {
+        assert_eq!(each(&first.signed_in(&person.id).tray().await, "kind"), ["DISCONNECTED"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
