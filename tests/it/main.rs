@@ -29,6 +29,7 @@ mod incidents;
 mod inputs;
 mod layering;
 mod logs;
+mod lost_accounts;
 mod many;
 mod metrics;
 mod mid_stream;
