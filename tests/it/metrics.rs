@@ -1,5 +1,7 @@
 //! `/metrics`, as Prometheus reads it.
 
+use chrono::TimeDelta;
+use patchbay::sandbox::{Endpoint, Fault};
 use serde_json::{Value, json};
 
 use crate::harness::{Stage, http};
@@ -103,6 +105,83 @@ async fn the_database_the_jobs_and_the_build_are_told() {
     let build = format!("patchbay_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(number(&stage, &build).await, Some(1.0));
     assert!(number(&stage, "process_start_time_seconds").await.unwrap() > 1_700_000_000.0);
+}
+
+/// The same, for a series that has to be there.
+async fn count(stage: &Stage, series: &str) -> f64 {
+    number(stage, series).await.unwrap_or_else(|| panic!("there is no {series}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_providers_answer_is_counted_by_connector_question_and_verdict() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    stage.keyed("lamps", &grant.acme).await;
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::ServerError, 1);
+    stage.after_a_probe_interval().await;
+    stage.later(TimeDelta::seconds(11));
+    stage.run_jobs().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_client"), 1);
+    stage.later(TimeDelta::hours(27));
+    stage.sandbox.withdraw("100-301");
+    stage.run_jobs().await;
+    stage.sandbox.change_key("lamps").unwrap();
+    stage.after_a_probe_interval().await;
+    stage.sandbox.revoke_person("ada");
+    stage.later(TimeDelta::hours(1));
+    stage.run_jobs().await;
+    let answers = |connector: &str, asked: &str, verdict: &str| {
+        let labels = format!("connector=\"{connector}\",asked=\"{asked}\",verdict=\"{verdict}\"");
+        format!("patchbay_provider_answers_total{{{labels}}}")
+    };
+    for (connector, asked, verdict) in [
+        ("sandbox-ads", "probe", "transient"),
+        ("sandbox-ads", "probe", "works"),
+        ("sandbox-ads", "renewal", "our_client_rejected"),
+        ("sandbox-ads", "renewal", "works"),
+        ("sandbox-ads", "renewal", "invalid_grant"),
+        ("sandbox-ads", "account", "works"),
+        ("sandbox-ads", "account", "forbidden"),
+        ("sandbox-billing", "probe", "works"),
+        ("sandbox-billing", "probe", "unauthorized"),
+    ] {
+        assert!(count(&stage, &answers(connector, asked, verdict)).await >= 1.0, "{connector} {asked} {verdict}");
+    }
+    assert_eq!(count(&stage, &answers("sandbox-ads", "probe", "transient")).await, 1.0);
+    assert_eq!(count(&stage, &answers("sandbox-ads", "renewal", "our_client_rejected")).await, 1.0);
+
+    // Each answer took its time.
+    let lines = numbers(&stage).await;
+    let renewals = lines
+        .iter()
+        .filter(|line| line.starts_with("patchbay_provider_answers_total{connector=\"sandbox-ads\",asked=\"renewal\""));
+    let answered: f64 = renewals.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+    let took = r#"patchbay_provider_answer_duration_seconds_count{connector="sandbox-ads",asked="renewal"}"#;
+    assert_eq!(count(&stage, took).await, answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_and_what_fails_is_shown_by_connector() {
+    let stage = Stage::new().await;
+    stage.shops(&["north", "south", "east"]).await;
+    let due = |job: &str| format!("patchbay_due{{job=\"{job}\",connector=\"sandbox-shop\"}}");
+    let incidents = r#"patchbay_incidents{connector="sandbox-shop"}"#;
+    assert_eq!(number(&stage, &due("probe")).await.unwrap_or_default(), 0.0);
+    stage.later(TimeDelta::minutes(54));
+    assert_eq!(number(&stage, &due("probe")).await, Some(3.0));
+    assert_eq!(number(&stage, &due("renew-tokens")).await, Some(3.0));
+    assert_eq!(number(&stage, incidents).await.unwrap_or_default(), 0.0);
+
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_client"), 1000);
+    stage.run_jobs().await;
+    assert_eq!(number(&stage, &due("probe")).await.unwrap_or_default(), 0.0);
+    assert_eq!(number(&stage, incidents).await, Some(1.0));
+    stage.sandbox.clear_faults();
+    for _ in 0..2 {
+        stage.later(TimeDelta::minutes(16));
+        stage.run_jobs().await;
+    }
+    assert_eq!(number(&stage, incidents).await.unwrap_or_default(), 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
