@@ -3,7 +3,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -92,8 +92,14 @@ export class Patchbay {
   }
 
   /** Nothing of it runs until it is thawed: a virtual machine that is moved, a disk that hangs. */
-  freeze() {
+  async freeze() {
+    const threads = `/proc/${this.process.pid}/task`;
+    const isStopped = async (thread) => / T /.test(await readFile(join(threads, thread, 'stat'), 'utf8'));
     this.process.kill('SIGSTOP');
+    await eventually('every thread stands still', async () => {
+      const stopped = await Promise.all((await readdir(threads)).map(isStopped));
+      return !stopped.includes(false);
+    }, { every: 1 });
   }
 
   thaw() {

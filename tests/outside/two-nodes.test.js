@@ -68,7 +68,7 @@ const browserServedBy = (stage, node) =>
 async function freezeBeforeTheAnswer({ patchbay, proxy }) {
   const held = proxy.holdAnswer(OLGA);
   const call = await held.arrived();
-  patchbay.freeze();
+  await patchbay.freeze();
   held.release();
   return call;
 }
