@@ -84,7 +84,7 @@ impl Connections {
                     change.leave_alone(&held, wait).await?;
                 }
             }
-            Finding::Unrenewed(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
+            Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
             Finding::ClientRefused => {
                 change.note_client_refused(&held, Endpoint::Api).await?;
                 self.wait_for_account(&change, &held, connection, again, None).await?;

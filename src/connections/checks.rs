@@ -68,8 +68,9 @@ pub(super) enum Finding {
     Works,
     /// The API said nothing about it; when to look again, where it said that.
     Unsure(Option<Duration>),
-    /// Its tokens could not be renewed, so nobody was asked; when to try again, where the token endpoint said that.
-    Unrenewed(Option<Duration>),
+    /// The API was not asked: the tokens could not be renewed, or the credential not be read; when to try again, where
+    /// the token endpoint said that.
+    Unasked(Option<Duration>),
     /// The API refuses this server itself.
     ClientRefused,
     /// The grant, key or password is not accepted any more.
@@ -157,7 +158,7 @@ impl Connections {
     pub(super) async fn ask(&self, look: Look, account_of: Option<&connection::Model>) -> Result<(Look, Finding)> {
         let credential = match self.readable(&look.row) {
             Ok(credential) => credential,
-            Err(_) => return Ok((look, Finding::Unsure(None))),
+            Err(_) => return Ok((look, Finding::Unasked(None))),
         };
         let renewable = self.provider.can_renew(&look.connector, &credential);
         if !renewable || look.row.status != Status::Disconnected {

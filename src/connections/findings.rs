@@ -39,7 +39,7 @@ impl Connections {
                     change.leave_alone(&held, wait).await?;
                 }
             }
-            Finding::Unrenewed(wait) => self.postpone_probe(&change, &held, wait).await?,
+            Finding::Unasked(wait) => self.postpone_probe(&change, &held, wait).await?,
             Finding::ClientRefused => {
                 change.note_client_refused(&held, Endpoint::Api).await?;
                 self.postpone_probe(&change, &held, None).await?;

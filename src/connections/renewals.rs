@@ -5,7 +5,7 @@
 //! anything. A successful answer, however late, is stored as long as the credential has not moved: it may hold the only
 //! refresh token that is still good.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use entity::{Detector, Endpoint, Status, authorization};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
@@ -22,6 +22,11 @@ use crate::{
     error::Result,
     provider::{Credential, Failure, Grant},
 };
+
+/// How often at most tokens that cannot be stored are tried to be.
+const KEPT_FOR: u32 = 120;
+/// How long to wait between.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Connections {
     /// Renews the tokens of a claimed authorization.
@@ -61,9 +66,9 @@ impl Connections {
     /// Renews now, unless the token endpoint wants to be left alone. Works, or anything but an answer about the API.
     pub(super) async fn renew_now(&self, look: &Look) -> Result<Finding> {
         if let Some(left) = self.pause_left(&look.connector.slug, Endpoint::Token).await? {
-            return Ok(Finding::Unrenewed(Some(left)));
+            return Ok(Finding::Unasked(Some(left)));
         }
-        let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unrenewed(None)) };
+        let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unasked(None)) };
         let _turn = self.turn(look).await;
         // Somebody reconnected it meanwhile: a spent refresh token must not be sent.
         if !self.note_sent(&look.row).await? {
@@ -74,6 +79,21 @@ impl Connections {
         self.note_verdict(look, Asked::Renewal, &answer, begun.elapsed());
         if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
             self.pause(&look.connector.slug, Endpoint::Token, *wait).await?;
+        }
+        self.keep(look, answer).await
+    }
+
+    /// Writes an answer. One that brought tokens may hold the only copy of them, so it is not given up while the database
+    /// is away.
+    async fn keep(&self, look: &Look, answer: Result<Grant, Failure>) -> Result<Finding> {
+        for _ in 0..KEPT_FOR {
+            match self.write_renewal(look, answer.clone()).await {
+                Err(error) if answer.is_ok() => {
+                    tracing::error!(authorization = %look.row.id, ?error, "fresh tokens cannot be stored; it is tried again");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                done => return done,
+            }
         }
         self.write_renewal(look, answer).await
     }
@@ -100,12 +120,12 @@ impl Connections {
             Err(Failure::Transient { retry_after, .. }) => {
                 change.note_failing(&held).await?;
                 self.postpone_renewal(&change, &held, retry_after).await?;
-                Finding::Unrenewed(retry_after)
+                Finding::Unasked(retry_after)
             }
             Err(Failure::OurClientRejected) => {
                 change.note_client_refused(&held, Endpoint::Token).await?;
                 self.postpone_renewal(&change, &held, None).await?;
-                Finding::Unrenewed(None)
+                Finding::Unasked(None)
             }
         };
         change.commit().await?;

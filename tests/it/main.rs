@@ -23,6 +23,7 @@ mod demo;
 mod departed_clients;
 mod departures;
 mod elsewhere;
+mod expiring;
 mod harness;
 mod identity_provider;
 mod incidents;

@@ -1,4 +1,4 @@
-//! Tokens are renewed ahead of their end, a failing provider is waited for, and what ends is announced.
+//! Tokens are renewed ahead of their end, and a failing provider is waited for.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,8 @@ use std::sync::{
 use axum::{Router, http::StatusCode, routing::get};
 use chrono::TimeDelta;
 use patchbay::sandbox::{Endpoint, Fault};
-use serde_json::{Value, json};
+use sea_orm::ConnectionTrait;
+use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::harness::{Setup, Stage, each};
@@ -17,14 +18,6 @@ use crate::harness::{Setup, Stage, each};
 async fn after_most_of_an_hour(stage: &Stage) {
     stage.later(TimeDelta::minutes(54));
     stage.run_jobs().await;
-}
-
-/// Job ticks, each with its round.
-async fn after_ticks(stage: &Stage, ticks: usize) {
-    for _ in 0..ticks {
-        stage.later(TimeDelta::seconds(5));
-        stage.run_jobs().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +87,7 @@ async fn a_grant_refused_on_renewal_is_disconnected_once_and_not_asked_again_at_
     assert_eq!(lamps["status"], "DISCONNECTED");
     assert_eq!(lamps["disconnection"]["reason"], "REVOKED");
     assert_eq!(lamps["disconnection"]["detectedBy"], "TOKEN_RENEWAL");
-    after_ticks(&stage, 60).await;
+    stage.after_ticks(60).await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 1);
     assert_eq!(stage.disconnections().await.len(), 1);
     assert_eq!(stage.admin.tray().await.len(), 1);
@@ -142,7 +135,7 @@ async fn a_provider_that_fails_flags_nobody_wherever_it_fails() {
         for _ in 0..2 {
             stage.later(TimeDelta::hours(14));
             stage.run_jobs().await;
-            after_ticks(&stage, 3).await;
+            stage.after_ticks(3).await;
         }
         for connection in [&grant.lamps, &grant.hotels, &keyed] {
             assert_eq!(stage.status(connection).await, "CONNECTED", "{fault:?}");
@@ -175,7 +168,7 @@ async fn a_failing_provider_is_asked_ever_more_rarely() {
     stage.shared_grant().await;
     stage.sandbox.fail_next(Endpoint::Token, Fault::ServerError, 1000);
     after_most_of_an_hour(&stage).await;
-    after_ticks(&stage, 60).await;
+    stage.after_ticks(60).await;
     // In five minutes: after 5, 10, 20, 40, 80 and 160 seconds.
     let calls = stage.sandbox.token_calls().refresh_token;
     assert!((5..=9).contains(&calls), "{calls} calls");
@@ -204,12 +197,53 @@ async fn an_answer_that_is_lost_is_asked_for_once_more_and_a_refusal_then_is_hon
     stage.sandbox.fail_next(Endpoint::Token, Fault::LoseAnswer, 1);
     after_most_of_an_hour(&stage).await;
     assert_eq!(stage.status(&grant.lamps).await, "CONNECTED", "nobody knows yet");
-    after_ticks(&stage, 2).await;
+    stage.after_ticks(2).await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
     let lamps = stage.admin.connection(&grant.lamps).await;
     assert_eq!(lamps["disconnection"]["reason"], "REVOKED");
-    after_ticks(&stage, 5).await;
+    stage.after_ticks(5).await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+}
+
+/// Has the database refuse every credential, until it is mended.
+async fn credentials_cannot_be_stored(stage: &Stage) {
+    let break_it: &[&str] = if stage.db.is_sqlite() {
+        &["CREATE TRIGGER away BEFORE UPDATE OF credential ON \"authorization\" BEGIN SELECT RAISE(ABORT, 'away'); END"]
+    } else {
+        &[
+            "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'away'; END $$",
+            "CREATE TRIGGER away BEFORE UPDATE OF credential ON \"authorization\" FOR EACH ROW EXECUTE FUNCTION away()",
+        ]
+    };
+    for statement in break_it {
+        stage.db.writer().execute_unprepared(statement).await.unwrap();
+    }
+}
+
+async fn credentials_can_be_stored(stage: &Stage) {
+    let mend = if stage.db.is_sqlite() { "DROP TRIGGER away" } else { "DROP TRIGGER away ON \"authorization\"" };
+    stage.db.writer().execute_unprepared(mend).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_tokens_that_the_database_does_not_take_are_held_until_it_does() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    credentials_cannot_be_stored(&stage).await;
+    stage.later(TimeDelta::minutes(54));
+    let jobs = stage.jobs.clone();
+    let renewing = tokio::spawn(async move { jobs.run_due().await });
+    while stage.sandbox.token_calls().refresh_token == 0 {
+        assert!(!renewing.is_finished(), "nobody renewed");
+        tokio::task::yield_now().await;
+    }
+    credentials_can_be_stored(&stage).await;
+    renewing.await.unwrap().unwrap();
+
+    after_most_of_an_hour(&stage).await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 2, "the rotated token was there to be used");
+    assert_eq!(stage.sandbox.grants()[0].ended, None);
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
 }
 
 /// A provider whose API takes keys and, while it is told to, answers slowly that a key is wrong.
@@ -275,90 +309,5 @@ async fn a_failure_that_comes_late_does_not_kill_what_was_reconnected_meanwhile(
     probing.await.unwrap().unwrap();
 
     assert_eq!(stage.status(connection).await, "CONNECTED");
-    assert_eq!(stage.disconnections().await.len(), 0);
-}
-
-/// A connector of grants that end after a year or two months: the sandbox's analytics with another slug.
-fn ending(slug: &str, refresh: &str) -> Setup {
-    let text = include_str!("../../src/sandbox/connectors/sandbox-analytics.toml");
-    let text = text.replace("slug = \"sandbox-analytics\"", &format!("slug = \"{slug}\""));
-    let text = text.replace("refresh = \"token\"", refresh);
-    Setup { connectors: vec![(format!("{slug}.toml"), text)], ..Setup::default() }
-}
-
-async fn connected(stage: &Stage, slug: &str) -> Value {
-    stage.admin.connects(&stage.browser(), json!({ "connector": slug }), "ada").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_with_a_known_end_is_expiring_seven_days_ahead_and_expired_past_it() {
-    let stage = Stage::with(ending("sixty-days", "refresh = \"token\"\nexpires_after_days = 60")).await;
-    let connection = connected(&stage, "sixty-days").await;
-    let id = connection["id"].as_str().unwrap();
-    assert_eq!(connection["status"], "CONNECTED");
-    let cursor = stage.admin.event_cursor().await;
-    stage.later(TimeDelta::days(52));
-    stage.run_jobs().await;
-    assert_eq!(stage.status(id).await, "CONNECTED");
-    stage.later(TimeDelta::days(2));
-    stage.run_jobs().await;
-    assert_eq!(stage.status(id).await, "EXPIRING");
-    after_ticks(&stage, 2).await;
-    let tray = stage.admin_now().tray().await;
-    assert_eq!(each(&tray, "kind"), ["EXPIRING"]);
-    assert_eq!(tray[0]["disconnection"], Value::Null);
-    assert_eq!(each(&stage.changes_since(&cursor).await, "kind"), ["EXPIRING"]);
-
-    stage.sandbox.revoke_person("ada");
-    stage.later(TimeDelta::days(7));
-    stage.run_jobs().await;
-    let ended = stage.admin_now().connection(id).await;
-    assert_eq!(ended["disconnection"]["reason"], "EXPIRED");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_of_a_few_days_is_expiring_at_once_and_nobody_is_told() {
-    let stage = Stage::with(ending("five-days", "refresh = \"token\"\nexpires_after_days = 5")).await;
-    let connection = connected(&stage, "five-days").await;
-    assert_eq!(connection["status"], "EXPIRING");
-    stage.after_a_probe_interval().await;
-    assert_eq!(stage.status(connection["id"].as_str().unwrap()).await, "EXPIRING");
-    assert_eq!(stage.admin.tray().await.len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reconnecting_what_is_expiring_moves_its_end() {
-    let stage = Stage::with(ending("sixty-days", "refresh = \"token\"\nexpires_after_days = 60")).await;
-    let connection = connected(&stage, "sixty-days").await;
-    let id = connection["id"].as_str().unwrap();
-    stage.later(TimeDelta::days(54));
-    stage.run_jobs().await;
-    assert_eq!(stage.status(id).await, "EXPIRING");
-    let (attempt, _) = stage.admin_now().reconnects(&stage.browser(), id, "ASK", "ada").await;
-    assert_eq!(attempt["status"], "SUCCEEDED");
-    assert_eq!(stage.status(id).await, "CONNECTED");
-    stage.later(TimeDelta::days(54));
-    stage.run_jobs().await;
-    assert_eq!(stage.status(id).await, "EXPIRING");
-    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING", "EXPIRING"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_that_moves_the_end_after_all_makes_what_was_expiring_connected() {
-    let stage = Stage::with(ending("exchanged", "refresh = \"exchange\"")).await;
-    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
-    let connection = connected(&stage, "exchanged").await;
-    let id = connection["id"].as_str().unwrap();
-    stage.sandbox.fail_next(Endpoint::Token, Fault::ServerError, 1);
-    stage.later(TimeDelta::days(54));
-    stage.run_jobs().await;
-    assert_eq!(stage.status(id).await, "EXPIRING");
-
-    let body =
-        json!({ "access_token": "another", "token_type": "Bearer", "expires_in": 60 * 86_400, "region": "north" });
-    let answer = Fault::Exactly { status: 200, headers: Vec::new(), body: body.to_string() };
-    stage.sandbox.fail_next(Endpoint::Token, answer, 1);
-    after_ticks(&stage, 2).await;
-    assert_eq!(stage.status(id).await, "CONNECTED");
     assert_eq!(stage.disconnections().await.len(), 0);
 }

@@ -235,6 +235,14 @@ impl Stage {
         self.jobs.run_due().await.unwrap();
     }
 
+    /// Job ticks, each with its round.
+    pub async fn after_ticks(&self, ticks: usize) {
+        for _ in 0..ticks {
+            self.later(TimeDelta::seconds(5));
+            self.run_jobs().await;
+        }
+    }
+
     /// Lets a probe interval pass, and the jobs do their round.
     pub async fn after_a_probe_interval(&self) {
         self.later(TimeDelta::minutes(17));
