@@ -107,7 +107,8 @@ impl Connections {
         refused_once: bool,
         wait: Option<Duration>,
     ) -> Result<()> {
-        let pause = TimeDelta::from_std(wait.unwrap_or(self.settings.probe_interval)).unwrap_or(FLAGGED_AT_MOST);
+        let pause = wait.map_or(self.settings.probe_interval, |wait| wait.max(self.settings.job_tick));
+        let pause = TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
         self.note_account(change, connection, refused_once, Some(change.now + pause)).await?;
         put_off_accounts(&change.txn, held.id(), self.a_tick_later()).await
     }

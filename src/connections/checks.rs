@@ -105,7 +105,7 @@ impl Connections {
         let Some(row) = self.row(connection).await? else { return Ok(()) };
         self.open(&self.authorization_of(&row).await?)?;
         let claim = self.wait_for_turn(row.authorization_id).await?;
-        self.under(claim, self.examine_claimed(occasion, &row)).await
+        self.under(&claim, self.examine_claimed(occasion, &row)).await
     }
 
     async fn examine_claimed(&self, occasion: Occasion, row: &connection::Model) -> Result<()> {
@@ -221,7 +221,9 @@ impl Connections {
             Err(Failure::OurClientRejected) => Finding::ClientRefused,
             Err(Failure::Rejected(Rejection::Forbidden)) => Finding::Refused,
             // The account is gone, if the API is there: that the authorization's own probe works says so.
-            Err(Failure::Rejected(Rejection::Missing)) if of_account && look.row.failures == 0 => Finding::Refused,
+            Err(Failure::Rejected(Rejection::Missing)) if of_account && look.row.failing_since.is_none() => {
+                Finding::Refused
+            }
             Err(Failure::Rejected(Rejection::Missing)) => Finding::Unsure(None),
             Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)) => {
                 Finding::Broken(self.why_broken(look), Detector::Probe)

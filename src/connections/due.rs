@@ -205,14 +205,14 @@ impl Connections {
     }
 
     /// Does `work` under a claim, which is kept up meanwhile, and given back after.
-    pub(super) async fn under<T>(&self, claim: Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    pub(super) async fn under<T>(&self, claim: &Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         // Beside each other: work that waits for keeping up, while that waits for the row that work has locked, would
         // wait for ever; and work that was cut off could lose the only copy of a token.
         let done = tokio::select! {
             done = work => done,
-            never = self.keep_up(&claim) => match never {},
+            never = self.keep_up(claim) => match never {},
         };
-        self.release(&claim).await?;
+        self.release(claim, &claim.authorizations).await?;
         done
     }
 
@@ -235,8 +235,9 @@ impl Connections {
         Ok(())
     }
 
-    /// Gives a claim back. What is still due then, since nothing came of it, is due again a tick later and no sooner.
-    async fn release(&self, claim: &Claim) -> Result<()> {
+    /// Gives a claim on some of its authorizations back. What is still due then, since nothing came of it, is due again a
+    /// tick later and no sooner.
+    pub(super) async fn release(&self, claim: &Claim, authorizations: &[Uuid]) -> Result<()> {
         let mut release = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>));
@@ -245,7 +246,7 @@ impl Connections {
             release = release.col_expr(column, put_off.into());
         }
         release
-            .filter(authorization::Column::Id.is_in(claim.authorizations.iter().copied()))
+            .filter(authorization::Column::Id.is_in(authorizations.iter().copied()))
             .filter(claim.is_ours())
             .exec(self.db.writer())
             .await?;

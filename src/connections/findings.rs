@@ -114,7 +114,7 @@ impl Connections {
         self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await
     }
 
-    /// Looks again later: after what the provider asked for, or from one job tick, doubling up to the probe interval.
+    /// Looks again later: after what the provider asked for (a tick at least), or from one job tick, doubling up to the probe interval.
     async fn postpone(
         &self,
         change: &Change<'_>,
@@ -125,7 +125,8 @@ impl Connections {
         let row = &held.authorization;
         let doubled =
             self.settings.job_tick.saturating_mul(2_u32.saturating_pow(row.failures.clamp(0, 30).unsigned_abs()));
-        let pause = retry_after.unwrap_or_else(|| doubled.min(self.settings.probe_interval));
+        let asked = retry_after.map(|wait| wait.max(self.settings.job_tick));
+        let pause = asked.unwrap_or_else(|| doubled.min(self.settings.probe_interval));
         let mut at = change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
         if row.status == Status::Disconnected {
             at = at.max(self.flagged_until(row, change.now));

@@ -46,7 +46,7 @@ impl Connections {
             return Ok(credential);
         }
         let claim = self.wait_for_turn(row.id).await?;
-        self.under(claim, async {
+        self.under(&claim, async {
             match self.look(Occasion::Use, row.id).await? {
                 // Somebody else may have renewed it meanwhile.
                 Some(look) if look.row.credential_version == row.credential_version => {

@@ -4,7 +4,12 @@
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{Connections, account_checks::put_off_accounts, checks::Occasion, due::Due};
+use super::{
+    Connections,
+    account_checks::put_off_accounts,
+    checks::Occasion,
+    due::{Claim, Due},
+};
 use crate::error::Result;
 
 /// What came of a turn.
@@ -17,28 +22,34 @@ pub enum Turn {
 }
 
 impl Connections {
-    /// Claims as many of a connector's authorizations that are due as may be asked at once, and works on them.
+    /// Claims as many of a connector's authorizations that are due as may be asked at once, and works on them. Each is free
+    /// again as soon as it is done, and need not wait for the slowest.
     pub async fn take_turn(&self, what: Due, slug: &str) -> Result<Turn> {
         let Some(connector) = self.connector_of(slug) else { return Ok(Turn::Idle) };
+        if self.pause_left(slug, what.endpoint()).await?.is_some() {
+            return Ok(Turn::Idle);
+        }
         let Some(claim) = self.claim_due(what, slug, connector.pace.concurrent.into()).await? else {
             return Ok(Turn::Idle);
         };
         let ids = claim.authorizations.clone();
         let at_once = ids.len();
-        self.under(claim, async {
-            let failed = stream::iter(ids)
-                .map(|id| self.work_on(what, id))
-                .buffer_unordered(at_once)
-                .filter(|failed| std::future::ready(*failed))
-                .count()
-                .await;
-            Ok(Turn::Worked { failed })
-        })
-        .await
+        let worked = stream::iter(ids).map(|id| self.work_on(what, &claim, id)).buffer_unordered(at_once);
+        let failed = worked.filter(|failed| std::future::ready(*failed)).count();
+        self.under(&claim, async { Ok(Turn::Worked { failed: failed.await }) }).await
     }
 
-    /// Whether it failed.
-    async fn work_on(&self, what: Due, authorization: Uuid) -> bool {
+    /// Works on one that is claimed, and gives it back. Whether it failed.
+    async fn work_on(&self, what: Due, claim: &Claim, authorization: Uuid) -> bool {
+        let failed = self.fails(what, authorization).await;
+        // It runs out by itself; the others go on.
+        if let Err(error) = self.release(claim, &[authorization]).await {
+            tracing::warn!(%authorization, ?error, "a claim could not be given back");
+        }
+        failed
+    }
+
+    async fn fails(&self, what: Due, authorization: Uuid) -> bool {
         let job = what.job();
         let done = match what {
             Due::Renewal => self.renew(job, authorization).await,
