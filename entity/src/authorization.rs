@@ -44,6 +44,8 @@ pub struct Model {
     pub failing_since: Option<DateTimeUtc>,
     /// The API asks to be left alone about it.
     pub quiet_until: Option<DateTimeUtc>,
+    /// The token endpoint asks so.
+    pub token_quiet_until: Option<DateTimeUtc>,
     /// What refuses this server's own OAuth client, or a setting like it, and when it last did.
     pub client_refused_by: Option<Endpoint>,
     pub client_refused_at: Option<DateTimeUtc>,

@@ -27,6 +27,7 @@ impl MigrationTrait for Migration {
 const UP: &str = r#"
 ALTER TABLE "authorization" ADD COLUMN failing_since @time;
 ALTER TABLE "authorization" ADD COLUMN quiet_until @time;
+ALTER TABLE "authorization" ADD COLUMN token_quiet_until @time;
 ALTER TABLE "authorization" ADD COLUMN client_refused_by text;
 ALTER TABLE "authorization" ADD COLUMN client_refused_at @time;
 ALTER TABLE "authorization" ADD COLUMN client_accepted_at @time;
@@ -79,6 +80,7 @@ DROP INDEX authorization_failing;
 ALTER TABLE "authorization" DROP COLUMN client_accepted_at;
 ALTER TABLE "authorization" DROP COLUMN client_refused_at;
 ALTER TABLE "authorization" DROP COLUMN client_refused_by;
+ALTER TABLE "authorization" DROP COLUMN token_quiet_until;
 ALTER TABLE "authorization" DROP COLUMN quiet_until;
 ALTER TABLE "authorization" DROP COLUMN failing_since;
 "#;

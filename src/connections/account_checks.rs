@@ -81,7 +81,7 @@ impl Connections {
             Finding::Unsure(wait) => {
                 self.wait_for_account(&change, &held, connection, again, wait).await?;
                 if let Some(wait) = wait {
-                    change.leave_alone(&held, wait).await?;
+                    change.leave_alone(&held, Endpoint::Api, wait).await?;
                 }
             }
             Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,

@@ -170,6 +170,7 @@ impl Change<'_> {
             failures: 0,
             failing_since: None,
             quiet_until: None,
+            token_quiet_until: None,
             client_refused_by: None,
             client_refused_at: None,
             client_accepted_at: None,
@@ -239,7 +240,7 @@ impl Change<'_> {
         row.renewal_sent_at = None;
         row.probe_at = connections.probe_at(connector, self.now);
         row.failures = 0;
-        (row.failing_since, row.quiet_until) = (None, None);
+        (row.failing_since, row.quiet_until, row.token_quiet_until) = (None, None, None);
         if row.client_refused_by == Some(Endpoint::Token) {
             (row.client_refused_by, row.client_accepted_at) = (None, Some(self.now));
         }

@@ -36,7 +36,7 @@ impl Connections {
                 change.note_failing(&held).await?;
                 self.postpone_probe(&change, &held, wait).await?;
                 if let Some(wait) = wait {
-                    change.leave_alone(&held, wait).await?;
+                    change.leave_alone(&held, Endpoint::Api, wait).await?;
                 }
             }
             Finding::Unasked(wait) => self.postpone_probe(&change, &held, wait).await?,

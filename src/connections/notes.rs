@@ -8,7 +8,7 @@ use entity::{
     Endpoint,
     authorization::{
         self,
-        Column::{ClientAcceptedAt, ClientRefusedAt, ClientRefusedBy, FailingSince, QuietUntil},
+        Column::{ClientAcceptedAt, ClientRefusedAt, ClientRefusedBy, FailingSince, QuietUntil, TokenQuietUntil},
     },
 };
 use sea_orm::{
@@ -48,10 +48,15 @@ impl Change<'_> {
         if notes.is_empty() { Ok(()) } else { self.note_on(held, notes).await }
     }
 
-    /// The API asks for peace about an authorization: neither it nor an account of it is probed before.
-    pub(super) async fn leave_alone(&self, held: &Held, wait: Duration) -> Result<()> {
+    /// `endpoint` asks for peace about an authorization: neither it nor an account of it is probed before, or its tokens
+    /// are not renewed.
+    pub(super) async fn leave_alone(&self, held: &Held, endpoint: Endpoint, wait: Duration) -> Result<()> {
+        let column = match endpoint {
+            Endpoint::Api => QuietUntil,
+            Endpoint::Token => TokenQuietUntil,
+        };
         let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);
-        self.note_on(held, [(QuietUntil, Expr::value(until))]).await
+        self.note_on(held, [(column, Expr::value(until))]).await
     }
 
     fn at(&self) -> SimpleExpr {

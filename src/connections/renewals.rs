@@ -65,8 +65,10 @@ impl Connections {
 
     /// Renews now, unless the token endpoint wants to be left alone. Works, or anything but an answer about the API.
     pub(super) async fn renew_now(&self, look: &Look) -> Result<Finding> {
-        if let Some(left) = self.pause_left(&look.connector.slug, Endpoint::Token).await? {
-            return Ok(Finding::Unasked(Some(left)));
+        let own = look.row.token_quiet_until.and_then(|until| (until - self.clock.now()).to_std().ok());
+        let left = self.pause_left(&look.connector.slug, Endpoint::Token).await?.max(own);
+        if left.is_some_and(|left| !left.is_zero()) {
+            return Ok(Finding::Unasked(left));
         }
         let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unasked(None)) };
         let _turn = self.turn(look).await;
@@ -119,6 +121,9 @@ impl Connections {
             }
             Err(Failure::Transient { retry_after, .. }) => {
                 change.note_failing(&held).await?;
+                if let Some(wait) = retry_after {
+                    change.leave_alone(&held, Endpoint::Token, wait).await?;
+                }
                 self.postpone_renewal(&change, &held, retry_after).await?;
                 Finding::Unasked(retry_after)
             }

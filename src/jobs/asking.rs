@@ -1,11 +1,9 @@
 //! Asking providers about what is due. Each connector is worked off for itself: a provider that hangs holds up no other.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashMap, time::Instant};
 
-use futures_util::{
-    StreamExt,
-    stream::{self, FuturesUnordered},
-};
+use futures_util::{StreamExt, stream};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Jobs;
@@ -18,12 +16,16 @@ impl Jobs {
     /// Works off what is due of every connector at each tick; of one that is still at it, when that is done. Ends after the
     /// turns that run when `stop` is cancelled.
     pub(super) async fn keep_asking(self, what: Due, stop: CancellationToken) {
-        let (mut running, mut busy) = (FuturesUnordered::new(), HashSet::new());
+        // Tasks, not futures of this one: what they have begun must go on while this waits for the database.
+        let mut running = JoinSet::new();
+        let mut busy: HashMap<Id, String> = HashMap::new();
         while !stop.is_cancelled() {
             // One that failed is logged.
-            let due = self.due(what).await.unwrap_or_default();
-            for connector in due.into_iter().filter(|connector| busy.insert(connector.clone())) {
-                running.push(self.work_off(what, connector, &stop));
+            for connector in self.due(what).await.unwrap_or_default() {
+                if !busy.values().any(|at_it| *at_it == connector) {
+                    let task = running.spawn(self.clone().work_off(what, connector.clone(), stop.clone()));
+                    busy.insert(task.id(), connector);
+                }
             }
             let tick = tokio::time::sleep(self.settings.tick);
             tokio::pin!(tick);
@@ -31,19 +33,22 @@ impl Jobs {
                 tokio::select! {
                     () = &mut tick => break,
                     () = stop.cancelled() => break,
-                    Some((connector, _)) = running.next() => busy.remove(&connector),
-                };
+                    Some(done) = running.join_next_with_id() => {
+                        busy.remove(&done.map_or_else(|panicked| panicked.id(), |(id, _)| id));
+                    }
+                }
             }
         }
-        while running.next().await.is_some() {}
+        while running.join_next().await.is_some() {}
     }
 
     /// The same, once, and to its end.
     pub(super) async fn ask_once(&self, what: Due) -> Result<()> {
-        let (due, never) = (self.due(what).await?, CancellationToken::new());
+        let due = self.due(what).await?;
         let at_once = due.len().max(1);
-        let worked = stream::iter(due).map(|connector| self.work_off(what, connector, &never));
-        let done: Vec<_> = worked.buffer_unordered(at_once).map(|(_, done)| done).collect().await;
+        let worked =
+            stream::iter(due).map(|connector| self.clone().work_off(what, connector, CancellationToken::new()));
+        let done: Vec<Result<()>> = worked.buffer_unordered(at_once).collect().await;
         done.into_iter().collect()
     }
 
@@ -57,12 +62,12 @@ impl Jobs {
         due
     }
 
-    /// Takes turn after turn until nothing of the connector is due.
-    async fn work_off(&self, what: Due, connector: String, stop: &CancellationToken) -> (String, Result<()>) {
+    /// Takes turn after turn until nothing of the connector is due, or all is to stop.
+    async fn work_off(self, what: Due, connector: String, stop: CancellationToken) -> Result<()> {
         let begun = Instant::now();
-        let done = self.take_turns(what, &connector, stop).await;
+        let done = self.take_turns(what, &connector, &stop).await;
         self.ended(what, begun, &done);
-        (connector, done)
+        done
     }
 
     fn ended<T>(&self, what: Due, begun: Instant, done: &Result<T>) {
