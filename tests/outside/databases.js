@@ -30,6 +30,12 @@ export const postgres = {
     return {
       url: url.href,
       remove: () => administer(`DROP DATABASE ${name} WITH (FORCE)`),
+      /** Everybody is thrown out, and nobody let in until it is open again. */
+      async close() {
+        await administer(`ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS false`);
+        await administer(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+      },
+      open: () => administer(`ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS true`),
     };
   },
 };

@@ -45,6 +45,7 @@ class Stage {
 
   async startPatchbay({ database = sqlite, port, connectors = {}, allowedHosts = [], env = {} }) {
     const db = await database.create();
+    this.db = db;
     this.atTheEnd(() => db.remove());
     const node = new Patchbay({
       databaseUrl: db.url,

@@ -191,4 +191,25 @@ describe('a node that is gone while it renews', { skip, concurrency: 2 }, () => 
     assertEachSentOnce(stage);
     await assertUntouched(stage, nodeA, connections);
   });
+
+  test('the database is away when the provider answers: the only valid token is stored once it is back', async (t) => {
+    const stage = await badProviderStage(t, { database: postgres, accessTokenSeconds: 1, env: WITHOUT_PROBES });
+    const { db, patchbay, proxy } = stage;
+    const connections = await connect(stage, ['olga']);
+    const held = proxy.holdAnswer(OLGA);
+    const late = await held.arrived();
+    await db.close();
+    held.release();
+    await eventually('the answer is there', () => late.ended === 'answered');
+    let unready = 0;
+    await eventually('the database is missed again and again', async () => {
+      unready += (await fetch(`${patchbay.origin}/readyz`)).status === 503 ? 1 : 0;
+      return unready >= 10;
+    });
+    await db.open();
+
+    await eventually('the token of that answer is used', () => proxy.renewals({ refreshToken: late.granted, status: 200 }).length > 0);
+    assertEachSentOnce(stage);
+    await assertUntouched(stage, patchbay, connections);
+  });
 });
