@@ -155,6 +155,27 @@ for (const database of everyDatabase) {
       assert.equal((await sam.connection(connections.get('olga').id)).status, 'CONNECTED');
     });
 
+    test('a login that is not answered keeps nobody from checking another', async (t) => {
+      const stage = await badProviderStage(t, { database, accessTokenSeconds: 1, env: WITHOUT_PROBES });
+      const { patchbay, proxy, sam } = stage;
+      const connections = await connect(stage, ['olga', 'otto', 'oda']);
+
+      // All of them are due at once when the server comes back.
+      await patchbay.stop();
+      const ended = proxy.callsLike({ route: 'token' }).at(-1).at + 1_000;
+      await eventually('every access token has ended', () => Date.now() > ended);
+      const held = proxy.hold({ grantType: 'refresh_token', login: 'olga' });
+      await patchbay.start();
+      const unanswered = await held.arrived();
+
+      for (const login of ['otto', 'oda']) {
+        await sam.does('checkConnection', { connectionId: connections.get(login).id }, 'connection { id }');
+        assert.equal(unanswered.ended, null, `${login} is checked before Patchbay has given up on olga`);
+      }
+      held.release();
+      await assertUntouched(stage, connections);
+    });
+
     test('Retry-After is obeyed, in seconds and as a date', async (t) => {
       const stage = await badProviderStage(t, { database, accessTokenSeconds: 2, env: RESTLESS });
       const { proxy } = stage;

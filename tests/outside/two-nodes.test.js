@@ -112,7 +112,7 @@ describe('two nodes and a provider that forgives nothing', { skip }, () => {
 });
 
 // Each waits for the end of a claim, most of the time: two of them beside each other.
-describe('a node that is gone while it renews', { skip, concurrency: 2 }, () => {
+describe('a node that is gone, or its database, while it renews', { skip, concurrency: 2 }, () => {
   test('the holder of a renewal is killed before the provider hears of it: the other node inherits it and renews', async (t) => {
     const stage = await badProviderStage(t, { database: postgres, accessTokenSeconds: 1, env: WITHOUT_PROBES });
     const { patchbay: nodeA, proxy } = stage;
