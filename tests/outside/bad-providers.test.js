@@ -84,7 +84,7 @@ async function assertDisconnectedOnce(stage, { changes, connection, login, bysta
 }
 
 for (const database of everyDatabase) {
-  describe(`a bad provider, on ${database.name}`, () => {
+  describe(`a bad provider, on ${database.name}`, { concurrency: 2 }, () => {
     test('what passes by itself flags nobody, and all goes on once it has passed', async (t) => {
       const stage = await badProviderStage(t, { database, accessTokenSeconds: 2, env: RESTLESS });
       const { proxy } = stage;
