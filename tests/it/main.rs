@@ -18,6 +18,7 @@ mod connecting_many;
 mod connecting_with_keys;
 mod connectors;
 mod crash;
+mod crowding;
 mod cursors;
 mod demo;
 mod departed_clients;

@@ -18,7 +18,7 @@ async fn numbers(stage: &Stage) -> Vec<String> {
 }
 
 /// The value of the series that is written so; none when there is none.
-async fn number(stage: &Stage, series: &str) -> Option<f64> {
+pub async fn number(stage: &Stage, series: &str) -> Option<f64> {
     let lines = numbers(stage).await;
     let value = lines.iter().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.map(|value| value.parse().unwrap())

@@ -1,24 +1,10 @@
-//! A provider that asks to be left alone is left alone, one that is slow is not crowded, and neither holds up another.
+//! A provider that asks to be left alone is left alone: by all that has to do with it, and by nothing else.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-
-use axum::{Router, http::HeaderMap, routing::get};
 use chrono::TimeDelta;
 use patchbay::sandbox::{Endpoint, Fault};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::harness::{Setup, Stage, id};
-
-/// How long a test waits for what has to come.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every node there can be: two on PostgreSQL, one on SQLite.
 struct Nodes {
@@ -155,147 +141,43 @@ async fn a_connector_that_has_paused_does_not_pause_again_at_once() {
     assert_eq!(calls(), before + 5);
 }
 
-/// A provider whose API takes keys, and which, once it is closed, lets nobody leave until it is told to.
-struct CrowdedProvider {
-    address: String,
-    closed: Arc<AtomicBool>,
-    /// How many are inside, and how many were at once at most.
-    inside: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-    /// Gets a permit when somebody has come in,
-    arrived: Arc<Semaphore>,
-    /// and takes one for everybody who may leave.
-    leave: Arc<Semaphore>,
-}
-
-/// Who shows this key never has to stay.
-const IN_A_HURRY: &str = "in-a-hurry";
-
-impl CrowdedProvider {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let provider = Self {
-            address: listener.local_addr().unwrap().to_string(),
-            closed: Arc::default(),
-            inside: Arc::default(),
-            most: Arc::default(),
-            arrived: Arc::new(Semaphore::new(0)),
-            leave: Arc::new(Semaphore::new(0)),
-        };
-        let (closed, inside, most) = (provider.closed.clone(), provider.inside.clone(), provider.most.clone());
-        let (arrived, leave) = (provider.arrived.clone(), provider.leave.clone());
-        let me = async move |headers: HeaderMap| {
-            let key = headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
-            if closed.load(Ordering::SeqCst) && key != IN_A_HURRY {
-                most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                arrived.add_permits(1);
-                leave.acquire().await.unwrap().forget();
-                inside.fetch_sub(1, Ordering::SeqCst);
-            }
-            axum::Json(json!({ "id": key, "name": key }))
-        };
-        tokio::spawn(async { axum::serve(listener, Router::new().route("/me", get(me))).await });
-        provider
-    }
-
-    /// A stage with a connector of this provider, which it asks two calls at once of.
-    async fn stage(&self) -> Stage {
-        let text = format!(
-            "slug = \"crowded\"\nname = \"Crowded\"\ncategory = \"test\"\nmode = \"warehouse\"\nrequirements = \"A key.\"\n\
-             [[field]]\nname = \"api_key\"\nlabel = \"Key\"\nsecret = true\n\
-             [auth]\nmethod = \"api_key\"\nplacement = \"bearer\"\n\
-             [identity]\nurl = \"http://{0}/me\"\nid = \"/id\"\nname = \"/name\"\n[api]\nbase_url = \"http://{0}\"\n\
-             [pace]\nconcurrent = 2\n",
-            self.address
-        );
-        // The sandbox's own address is allowed beside it, for a neighbour.
-        let settings = vec![("PATCHBAY_JOB_TICK".to_owned(), "50ms".to_owned())];
-        let connectors = vec![("crowded.toml".to_owned(), text)];
-        Stage::with(Setup { settings, connectors, also_allowed: vec![self.address.clone()], ..Setup::default() }).await
-    }
-
-    /// Waits until so many more have come in.
-    async fn receives(&self, count: u32) {
-        timeout(PATIENCE, self.arrived.acquire_many(count)).await.expect("nobody came").unwrap().forget();
-    }
-}
-
-async fn connects(stage: &Stage, key: &str) -> String {
-    let using = json!({ "credentials": [{ "name": "api_key", "value": key }] });
-    let input = json!({ "connector": "crowded", "using": using });
-    id(&stage.admin_now().does("connect", input, "connection { id }").await["connection"])
-}
-
-/// When somebody last looked at a connection.
-async fn last_looked_at(stage: &Stage, connection: &str) -> Value {
-    let query = format!("{{ connection(id: \"{connection}\") {{ lastCheckedAt }} }}");
-    stage.admin_now().sees(&query).await["connection"]["lastCheckedAt"].clone()
-}
-
-/// Waits until somebody has looked at a connection after `before`.
-async fn is_looked_at(stage: &Stage, connection: &str, before: &Value) {
-    let waiting = async {
-        while last_looked_at(stage, connection).await == *before {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.expect("nobody looks at it");
+/// The sandbox's shops as a connector of their own, which is asked two calls at once.
+fn paced_shops() -> Setup {
+    let text = include_str!("../../src/sandbox/connectors/sandbox-shop.toml");
+    let text = text.replace("slug = \"sandbox-shop\"", "slug = \"paced-shop\"") + "\n[pace]\nconcurrent = 2\n";
+    Setup { connectors: vec![("paced-shop.toml".to_owned(), text)], ..Setup::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_waits_for_keeps_to_the_pace_of_its_connector_and_people_do_not_queue_behind_it() {
-    let provider = CrowdedProvider::start().await;
-    let stage = provider.stage().await;
-    for number in 0..20 {
-        connects(&stage, &format!("key-{number}")).await;
+async fn many_that_are_due_when_an_api_asks_to_wait_are_not_asked_one_after_the_other() {
+    let nodes = Nodes::with(paced_shops()).await;
+    let stage = &nodes.first;
+    for shop in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
+        let fields = json!([{ "name": "shop", "value": shop }]);
+        let input = json!({ "connector": "paced-shop", "using": { "browser": { "fields": fields } } });
+        stage.admin.connects(&stage.browser(), input, "ada").await;
     }
-    stage.later(TimeDelta::minutes(17));
-    let not_due = connects(&stage, IN_A_HURRY).await;
-    provider.closed.store(true, Ordering::SeqCst);
-    let jobs = stage.jobs.clone();
-    let probing = tokio::spawn(async move { jobs.run_due().await });
-    for round in 0..10 {
-        provider.receives(2).await;
-        if round == 0 {
-            let input = json!({ "connectionId": not_due });
-            let checking = stage.admin_now();
-            let check = checking.does("checkConnection", input, "connection { status }");
-            let checked = timeout(PATIENCE, check).await.expect("it queues behind what nobody waits for");
-            assert_eq!(checked["connection"]["status"], "CONNECTED");
-        }
-        assert_eq!(provider.inside.load(Ordering::SeqCst), 2);
-        provider.leave.add_permits(2);
-    }
-    timeout(PATIENCE, probing).await.unwrap().unwrap().unwrap();
-    assert_eq!(provider.most.load(Ordering::SeqCst), 2);
-    assert_eq!(provider.arrived.available_permits(), 0, "each of the twenty was asked once");
+    let asked = stage.sandbox.calls(Endpoint::Identity);
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 600 }, 100);
+    stage.after_a_probe_interval().await;
+    let more = stage.sandbox.calls(Endpoint::Identity) - asked;
+    assert!(more <= 2, "{more} calls, of which two were under way when it asked to wait");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_hangs_holds_up_no_other_connector() {
-    let provider = CrowdedProvider::start().await;
-    let stage = provider.stage().await;
-    for number in 0..20 {
-        connects(&stage, &format!("key-{number}")).await;
+async fn to_be_told_to_wait_for_no_time_is_no_leave_to_ask_without_a_pause() {
+    let nodes = Nodes::with(Setup::default()).await;
+    let stage = &nodes.first;
+    ads(stage, "ada", "100-301").await;
+    for endpoint in [Endpoint::Identity, Endpoint::Token, Endpoint::Account] {
+        stage.later(TimeDelta::hours(27));
+        stage.run_jobs().await;
+        stage.later(TimeDelta::hours(27));
+        let asked = stage.sandbox.calls(endpoint);
+        stage.sandbox.fail_next(endpoint, Fault::RateLimited { retry_after: 0 }, 30);
+        stage.run_jobs().await;
+        let more = stage.sandbox.calls(endpoint) - asked;
+        assert!((1..=3).contains(&more), "{more} calls of {endpoint:?} in one round");
+        stage.sandbox.clear_faults();
     }
-    let acme = stage.admin.creates_client("Acme").await;
-    let others = [stage.keyed("lamps", &acme).await, id(&stage.shops(&["north"]).await[0])];
-    provider.closed.store(true, Ordering::SeqCst);
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    stage.jobs.start(&tasks, &stop);
-    for round in 0..3 {
-        let before = [last_looked_at(&stage, &others[0]).await, last_looked_at(&stage, &others[1]).await];
-        stage.later(TimeDelta::minutes(17));
-        if round == 0 {
-            provider.receives(2).await;
-        }
-        for (connection, before) in others.iter().zip(&before) {
-            is_looked_at(&stage, connection, before).await;
-        }
-    }
-    assert!(provider.inside.load(Ordering::SeqCst) >= 2, "it hangs still");
-    stop.cancel();
-    tasks.close();
-    provider.leave.add_permits(1000);
-    timeout(PATIENCE, tasks.wait()).await.expect("the jobs go on");
 }
