@@ -1,7 +1,12 @@
 //! An account that is gone or denied is lost to its own connection, at a second look, and never for a failure of theirs.
 
 use chrono::TimeDelta;
-use patchbay::sandbox::{Endpoint, Fault};
+use entity::{authorization, connection};
+use patchbay::{
+    clock::Clock,
+    sandbox::{Endpoint, Fault},
+};
+use sea_orm::{EntityTrait, sea_query::Expr};
 use serde_json::json;
 
 use crate::harness::{Stage, each, id};
@@ -62,19 +67,38 @@ async fn an_account_that_is_missing_once_is_not_lost() {
     assert_eq!((stage.status(&connection).await.as_str(), stage.disconnections().await.len()), ("CONNECTED", 0));
 }
 
+/// Its tokens and its account are due now, its own probe in ten minutes: as where the probe waits for its turn after it
+/// failed.
+async fn all_but_the_probe_is_due(stage: &Stage) {
+    let now = stage.clock.now();
+    authorization::Entity::update_many()
+        .col_expr(authorization::Column::RenewAt, Expr::value(now))
+        .col_expr(authorization::Column::ProbeAt, Expr::value(now + TimeDelta::minutes(10)))
+        .exec(stage.db.writer())
+        .await
+        .unwrap();
+    let account = connection::Entity::update_many().col_expr(connection::Column::ProbeAt, Expr::value(now));
+    account.exec(stage.db.writer()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_authorizations_own_probe_fails_a_missing_account_says_nothing() {
     let (stage, connection) = connected_for_a_day().await;
     stage.sandbox.fail_next(Endpoint::Identity, Fault::ServerError, 10_000);
     stage.sandbox.fail_next(Endpoint::Account, gone(), 10_000);
-    // For hours, in which tokens are renewed.
-    for _ in 0..120 {
+    stage.run_jobs().await;
+    for renewals in 2..=5 {
+        all_but_the_probe_is_due(&stage).await;
         stage.run_jobs().await;
+        assert_eq!(
+            stage.sandbox.token_calls().refresh_token,
+            renewals,
+            "that tokens are to be had says nothing either"
+        );
         a_tick_later(&stage).await;
-        stage.later(TimeDelta::minutes(2));
+        stage.after_a_probe_interval().await;
     }
-    assert!(stage.sandbox.token_calls().refresh_token >= 4);
-    assert!(stage.sandbox.calls(Endpoint::Account) >= 10, "it was looked at");
+    assert!(stage.sandbox.calls(Endpoint::Account) >= 5, "it was looked at");
     assert_eq!((stage.status(&connection).await.as_str(), stage.disconnections().await.len()), ("CONNECTED", 0));
 }
 
