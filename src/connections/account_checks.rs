@@ -11,7 +11,7 @@ use super::{
     Connections,
     checks::{Finding, Look, Occasion},
     findings::{FLAGGED_AT_MOST, message},
-    held::Held,
+    held::{Held, hold_with},
     lifecycle::{Change, Fault, Healed},
 };
 use crate::error::Result;
@@ -64,13 +64,15 @@ impl Connections {
     }
 
     async fn write_account_finding(&self, look: &Look, connection: Uuid, finding: Finding, again: bool) -> Result<()> {
+        if let Finding::Broken(..) | Finding::Written = finding {
+            // That is all of the authorization's.
+            return self.write_finding(look, finding).await;
+        }
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        let held = hold_with(&change.txn, look.row.id, connection).await?;
+        let Some(mut held) = held.filter(|held| held.is_still(&look.row)) else { return Ok(()) };
         match finding {
-            Finding::Written => return Ok(()),
-            Finding::Broken(reason, detector) => {
-                self.break_down(&mut change, &mut held, look, reason, detector).await?;
-            }
+            Finding::Broken(..) | Finding::Written => {}
             Finding::Works => {
                 change.note_answered(&held, Endpoint::Api).await?;
                 change.regain(&mut held, &[connection], Healed::ByItself).await?;

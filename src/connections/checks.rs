@@ -250,8 +250,7 @@ impl Connections {
 
     /// The authorization, held, if it is still the one that was asked with.
     pub(super) async fn hold_same(&self, change: &Change<'_>, asked: &authorization::Model) -> Result<Option<Held>> {
-        let held = hold_one(&change.txn, asked.id).await?;
-        Ok(held.filter(|held| held.authorization.credential_version == asked.credential_version && !held.is_removed()))
+        Ok(hold_one(&change.txn, asked.id).await?.filter(|held| held.is_still(asked)))
     }
 
     /// Marks an authorization whose end is near.

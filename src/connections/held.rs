@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use entity::{DisconnectionReason, authorization, connection, connection_share, disconnection};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use crate::{
@@ -41,6 +41,11 @@ impl Held {
 
     pub(super) fn is_removed(&self) -> bool {
         self.authorization.removed_at.is_some()
+    }
+
+    /// Whether its credential is the one that `asked` had.
+    pub(super) fn is_still(&self, asked: &authorization::Model) -> bool {
+        self.authorization.credential_version == asked.credential_version && !self.is_removed()
     }
 
     pub(super) fn member(&self, connection: Uuid) -> Option<&Member> {
@@ -93,7 +98,7 @@ pub(super) async fn hold(txn: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<
         .await?;
     let mut held = Vec::with_capacity(rows.len());
     for authorization in rows {
-        held.push(load(txn, authorization).await?);
+        held.push(load(txn, authorization, None).await?);
     }
     Ok(held)
 }
@@ -103,14 +108,25 @@ pub(super) async fn hold_one(txn: &DatabaseTransaction, id: Uuid) -> Result<Opti
     Ok(hold(txn, &[id]).await?.pop())
 }
 
-async fn load(txn: &DatabaseTransaction, authorization: authorization::Model) -> Result<Held> {
-    let rows = connection::Entity::find()
+/// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there may
+/// be thousands.
+pub(super) async fn hold_with(txn: &DatabaseTransaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
+    let row = authorization::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    match row {
+        Some(authorization) => load(txn, authorization, Some(connection)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn load(txn: &DatabaseTransaction, authorization: authorization::Model, only: Option<Uuid>) -> Result<Held> {
+    let mut members = connection::Entity::find()
         .filter(connection::Column::AuthorizationId.eq(authorization.id))
-        .filter(connection::Column::RemovedAt.is_null())
-        .order_by_asc(connection::Column::Id)
-        .all(txn)
-        .await?;
-    let mut shares = shares(txn, authorization.id).await?;
+        .filter(connection::Column::RemovedAt.is_null());
+    if let Some(connection) = only {
+        members = members.filter(connection::Column::Id.eq(connection));
+    }
+    let rows = members.clone().order_by_asc(connection::Column::Id).all(txn).await?;
+    let mut shares = shares(txn, members).await?;
     let open = disconnection::Entity::find()
         .filter(disconnection::Column::AuthorizationId.eq(authorization.id))
         .filter(disconnection::Column::EndedAt.is_null())
@@ -126,8 +142,7 @@ async fn load(txn: &DatabaseTransaction, authorization: authorization::Model) ->
     Ok(Held { members: members.collect(), authorization, disconnection: whole.into_iter().next() })
 }
 
-async fn shares(txn: &DatabaseTransaction, authorization: Uuid) -> Result<HashMap<Uuid, Vec<Uuid>>> {
-    let members = connection::Entity::find().filter(connection::Column::AuthorizationId.eq(authorization));
+async fn shares(txn: &DatabaseTransaction, members: Select<connection::Entity>) -> Result<HashMap<Uuid, Vec<Uuid>>> {
     let rows = connection_share::Entity::find()
         .filter(
             connection_share::Column::ConnectionId
