@@ -64,6 +64,11 @@ impl Kind {
         }
     }
 
+    /// The thing of this kind with that id.
+    pub fn of(self, id: Uuid) -> NodeId {
+        NodeId { kind: self, id }
+    }
+
     /// The kind whose ids begin with `prefix`.
     pub fn from_prefix(prefix: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.prefix() == prefix)

@@ -319,10 +319,10 @@ async fn stored_status(txn: &DatabaseTransaction, id: Uuid) -> Result<AttemptSta
 pub(super) fn conflict_node(conflict: crate::error::Conflict) -> NodeId {
     use crate::error::Conflict;
     match conflict {
-        Conflict::Client(id) => NodeId { kind: Kind::Client, id },
-        Conflict::Connection(id) => NodeId { kind: Kind::Connection, id },
-        Conflict::Authorization(id) => NodeId { kind: Kind::Authorization, id },
-        Conflict::User(id) => NodeId { kind: Kind::User, id },
+        Conflict::Client(id) => Kind::Client.of(id),
+        Conflict::Connection(id) => Kind::Connection.of(id),
+        Conflict::Authorization(id) => Kind::Authorization.of(id),
+        Conflict::User(id) => Kind::User.of(id),
     }
 }
 
@@ -341,7 +341,7 @@ fn entry(action: &'static str, row: &attempt::Model, actor: Actor) -> NewEntry {
         topic: Topic::Attempts,
         action,
         actor,
-        subject: NodeId { kind: Kind::Attempt, id: row.id },
+        subject: Kind::Attempt.of(row.id),
         facts: Facts::None,
         details: json!({ "connector": row.connector, "kind": row.kind.as_str() }),
     }

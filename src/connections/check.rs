@@ -14,7 +14,7 @@ use super::{
 use crate::{
     access::{Action, Viewer},
     error::{Result, UserError, UserErrorCode},
-    ids::{Kind, NodeId},
+    ids::Kind,
     journal::{Facts, NewEntry},
     people::names,
 };
@@ -103,7 +103,7 @@ impl Connections {
         details: Value,
     ) -> Result<()> {
         let mut change = Change::begin(self, viewer).await?;
-        let subject = NodeId { kind: Kind::Connection, id: found.id };
+        let subject = Kind::Connection.of(found.id);
         let (actor, facts) = (viewer.actor(), Facts::None);
         change.note([NewEntry { topic: Topic::Audit, action, actor, subject, facts, details }]);
         change.commit().await

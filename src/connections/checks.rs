@@ -24,6 +24,7 @@ use crate::{
     access::Viewer,
     catalogue::Connector,
     error::{Error, Result},
+    ids::Kind,
     provider::{Credential, Failure, Rejection, Turn},
 };
 
@@ -114,7 +115,8 @@ impl Connections {
             self.probe(occasion, row.authorization_id).await?;
         }
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(()) };
-        if connector.probe.asks_of(row.account_id.as_deref()).is_some() {
+        let flagged = self.authorization_of(row).await?.status == Status::Disconnected;
+        if !flagged && connector.probe.asks_of(row.account_id.as_deref()).is_some() {
             self.probe_account(occasion, row.authorization_id, row.id).await?;
             if self.wants_second_look(row.id).await? {
                 self.probe_account(occasion, row.authorization_id, row.id).await?;
@@ -244,7 +246,7 @@ impl Connections {
     /// disconnected, and it waits like any other that is unsure.
     pub(super) fn readable(&self, row: &authorization::Model) -> Result<Credential> {
         self.open(row).inspect_err(|error| {
-            tracing::error!(authorization = %row.id, ?error, "a credential cannot be read");
+            tracing::error!(authorization = %Kind::Authorization.of(row.id), ?error, "a credential cannot be read");
         })
     }
 

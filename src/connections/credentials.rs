@@ -21,6 +21,7 @@ use crate::{
     catalogue::Connector,
     clock::jittered,
     error::{Error, Result},
+    ids::Kind,
     provider::{Account, Credential, Grant},
     vault::{Place, Unreadable},
 };
@@ -93,7 +94,9 @@ impl Connections {
         let one_opens = judged.iter().any(|(_, unreadable)| unreadable.is_none());
         for (authorization, unreadable) in judged {
             match unreadable {
-                Some(Unreadable::Damaged) if one_opens => tracing::error!(%authorization, "a credential is damaged"),
+                Some(Unreadable::Damaged) if one_opens => {
+                    tracing::error!(authorization = %Kind::Authorization.of(authorization), "a credential is damaged");
+                }
                 Some(unreadable) => return Err(Error::internal(unreadable.to_string())),
                 None => {}
             }

@@ -220,7 +220,7 @@ impl Connections {
         loop {
             tokio::time::sleep(KEEP_UP).await;
             if let Err(error) = self.prolong(claim).await {
-                tracing::warn!(authorizations = ?claim.authorizations, ?error, "a claim could not be kept up");
+                tracing::warn!(authorizations = claim.authorizations.len(), ?error, "a claim could not be kept up");
             }
         }
     }

@@ -299,7 +299,7 @@ fn live() -> Select<authorization::Entity> {
 }
 
 fn subject(connector: &str) -> NodeId {
-    NodeId { kind: Kind::Connector, id: ids::connector_id(connector) }
+    Kind::Connector.of(ids::connector_id(connector))
 }
 
 /// For people: what happened and what to do.

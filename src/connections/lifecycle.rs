@@ -194,7 +194,7 @@ impl<'a> Change<'a> {
             self.tell_recovery(held, open, |id| works.contains(id)).await?;
         }
         let touched = touched(held, &before, |id| works.contains(id));
-        let subject = NodeId { kind: Kind::Authorization, id: held.id() };
+        let subject = Kind::Authorization.of(held.id());
         let details = json!({ "disconnection": ended.map(|open| open.id), "connections": touched.len() });
         if !touched.is_empty() {
             self.tell(healed.action(), subject, touched, details);
@@ -235,7 +235,7 @@ impl<'a> Change<'a> {
             self.hand_over(held, |id| back.contains(id), viewer).await?;
         }
         if let Some(first) = back.first() {
-            let subject = NodeId { kind: Kind::Connection, id: *first };
+            let subject = Kind::Connection.of(*first);
             let touched = touched(held, &before, |id| back.contains(id));
             let details = json!({ "disconnection": ended.first().map(|own| own.id), "connections": touched.len() });
             self.tell(healed.action(), subject, touched, details);
@@ -251,7 +251,7 @@ impl<'a> Change<'a> {
         let before = held.facts();
         self.set_authorization(held, Status::Expiring).await?;
         self.set_members(held, Status::Expiring).await?;
-        let subject = NodeId { kind: Kind::Authorization, id: held.id() };
+        let subject = Kind::Authorization.of(held.id());
         let occasion = self.new_id();
         self.notify(held, NotificationKind::Expiring, occasion, None, &covered(held, &before)).await?;
         let touched = touched(held, &before, |_| true);

@@ -9,12 +9,7 @@ use super::{
     lifecycle::{Change, Healed},
     remove::Retired,
 };
-use crate::{
-    access::Viewer,
-    error::Result,
-    ids::{Kind, NodeId},
-    journal::Touched,
-};
+use crate::{access::Viewer, error::Result, ids::Kind, journal::Touched};
 
 impl Change<'_> {
     /// Moves `connections` from one held authorization onto another that works; `viewer` becomes their owner where they
@@ -76,7 +71,7 @@ impl Change<'_> {
             .collect();
         let was_broken = |one: &Touched| one.before.as_ref().is_some_and(|fact| fact.status == Status::Disconnected);
         let action = if touched.iter().any(was_broken) { "connection.reconnected" } else { "connection.updated" };
-        let subject = NodeId { kind: Kind::Authorization, id: onto.id() };
+        let subject = Kind::Authorization.of(onto.id());
         let details = json!({ "disconnection": disconnection, "connections": touched.len(), "moved": true });
         self.tell(action, subject, touched, details);
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    ids::{Kind, NodeId},
+    ids::Kind,
     journal::{Fact, Touched},
     notifications::{self, Covered, News, added_entry},
 };
@@ -30,8 +30,8 @@ impl Change<'_> {
             self.notify(held, NotificationKind::Disconnected, open.id, Some(open.id), &covered).await?;
         }
         let subject = match open.connection_id {
-            Some(id) => NodeId { kind: Kind::Connection, id },
-            None => NodeId { kind: Kind::Authorization, id: held.id() },
+            Some(id) => Kind::Connection.of(id),
+            None => Kind::Authorization.of(held.id()),
         };
         let touched = touched(held, &before, |_| true);
         let details = json!({
@@ -54,7 +54,7 @@ impl Change<'_> {
         let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);
         let entropy = &*self.connections.entropy;
         let told = notifications::again(&self.txn, entropy, news, NotificationKind::Disconnected, &covered).await?;
-        let subject = NodeId { kind: Kind::Disconnection, id: ended.id };
+        let subject = Kind::Disconnection.of(ended.id);
         self.note(added_entry(NotificationKind::Recovered, subject, told));
         Ok(())
     }
@@ -71,8 +71,8 @@ impl Change<'_> {
         let news = self.news(held, kind, occasion, disconnection, &name);
         let told = notifications::write(&self.txn, &*self.connections.entropy, news, covered).await?;
         let subject = match disconnection {
-            Some(id) => NodeId { kind: Kind::Disconnection, id },
-            None => NodeId { kind: Kind::Authorization, id: held.id() },
+            Some(id) => Kind::Disconnection.of(id),
+            None => Kind::Authorization.of(held.id()),
         };
         self.note(added_entry(kind, subject, told));
         Ok(())

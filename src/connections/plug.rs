@@ -58,7 +58,7 @@ impl Change<'_> {
             return Err(self.connections.in_the_way(error, &row).await);
         }
         let details = json!({ "name": row.name, "connector": row.connector });
-        self.tell_added(held, NodeId { kind: Kind::Connection, id: row.id }, vec![row.clone()], details);
+        self.tell_added(held, Kind::Connection.of(row.id), vec![row.clone()], details);
         Ok(row)
     }
 
@@ -86,7 +86,7 @@ impl Change<'_> {
         if !rows.is_empty() {
             let names: Vec<Value> = rows.iter().map(added).collect();
             let details = json!({ "connector": held.authorization.connector, "connections": names });
-            self.tell_added(held, NodeId { kind: Kind::Authorization, id: held.id() }, rows, details);
+            self.tell_added(held, Kind::Authorization.of(held.id()), rows, details);
         }
         Ok(true)
     }
@@ -147,7 +147,7 @@ impl Change<'_> {
 
 /// What the audit log tells of one among many.
 fn added(row: &connection::Model) -> Value {
-    json!({ "id": NodeId { kind: Kind::Connection, id: row.id }.to_string(), "name": row.name })
+    json!({ "id": Kind::Connection.of(row.id).to_string(), "name": row.name })
 }
 
 /// The connector's and the account's name.

@@ -15,7 +15,7 @@ use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
     error::{Error, Result},
-    ids::{Kind, NodeId},
+    ids::Kind,
     journal::Touched,
     provider::Credential,
 };
@@ -59,7 +59,10 @@ impl Connections {
         let Some(retired) = retired else { return };
         match self.open_sealed(authorization, &retired.sealed) {
             Ok(credential) => self.revoke_unused(connector, retired.account.as_deref(), &credential).await,
-            Err(error) => tracing::error!(%authorization, ?error, "a credential could not be opened to be revoked"),
+            Err(error) => {
+                let authorization = Kind::Authorization.of(authorization);
+                tracing::error!(%authorization, ?error, "a credential could not be opened to be revoked");
+            }
         }
     }
 
@@ -117,7 +120,7 @@ impl Change<'_> {
             .await?;
         let details = json!({ "name": member.row.name, "connector": member.row.connector, "disconnection": ended });
         let touched = vec![Touched { connection: id, before: Some(before), after: None }];
-        self.tell("connection.removed", NodeId { kind: Kind::Connection, id }, touched, details);
+        self.tell("connection.removed", Kind::Connection.of(id), touched, details);
         if is_last { self.retire(held, DisconnectionEnd::Removed, None).await } else { Ok(None) }
     }
 

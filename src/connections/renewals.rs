@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    ids::Kind,
     provider::{Credential, Failure, Grant},
 };
 
@@ -91,7 +92,7 @@ impl Connections {
         for _ in 0..KEPT_FOR {
             match self.write_renewal(look, answer.clone()).await {
                 Err(error) if answer.is_ok() => {
-                    tracing::error!(authorization = %look.row.id, ?error, "fresh tokens cannot be stored; it is tried again");
+                    tracing::error!(authorization = %Kind::Authorization.of(look.row.id), ?error, "fresh tokens cannot be stored; it is tried again");
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
                 done => return done,

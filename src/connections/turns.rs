@@ -10,7 +10,7 @@ use super::{
     checks::Occasion,
     due::{Claim, Due},
 };
-use crate::error::Result;
+use crate::{error::Result, ids::Kind};
 
 /// What came of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Connections {
         let failed = self.fails(what, authorization).await;
         // It runs out by itself; the others go on.
         if let Err(error) = self.release(claim, &[authorization]).await {
-            tracing::warn!(%authorization, ?error, "a claim could not be given back");
+            tracing::warn!(authorization = %Kind::Authorization.of(authorization), ?error, "a claim could not be given back");
         }
         failed
     }
@@ -57,11 +57,12 @@ impl Connections {
             Due::Accounts => self.probe_accounts(job, authorization).await,
         };
         let Err(error) = done else { return false };
-        tracing::error!(job, %authorization, ?error, "this one failed; it is tried again");
+        let shown = Kind::Authorization.of(authorization);
+        tracing::error!(job, authorization = %shown, ?error, "this one failed; it is tried again");
         if what == Due::Accounts
             && let Err(error) = put_off_accounts(self.db.writer(), authorization, self.a_tick_later()).await
         {
-            tracing::error!(job, %authorization, ?error, "it could not be put off");
+            tracing::error!(job, authorization = %shown, ?error, "it could not be put off");
         }
         true
     }

@@ -18,7 +18,7 @@ use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
     error::{Error, Result, UserError, UserErrorCode},
-    ids::{Kind, NodeId},
+    ids::Kind,
     journal::Touched,
     pages::fold,
     patch::Patch,
@@ -114,7 +114,7 @@ impl Connections {
     fn tell_updated(&self, change: &mut Change<'_>, held: &Held, place: usize, before: crate::journal::Fact) {
         let member = &held.members[place];
         let touched = Touched { connection: member.row.id, before: Some(before), after: Some(held.fact(member)) };
-        let subject = NodeId { kind: Kind::Connection, id: member.row.id };
+        let subject = Kind::Connection.of(member.row.id);
         let details = json!({ "name": member.row.name, "client": member.row.client_id, "sharedWith": member.shares });
         change.tell("connection.updated", subject, vec![touched], details);
     }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Connections, checks::Look};
-use crate::provider::{Failure, Rejection};
+use crate::{
+    ids::Kind,
+    provider::{Failure, Rejection},
+};
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,7 @@ impl Connections {
         let verdict = answer.as_ref().map_or_else(word, |_| "works");
         self.providers.answered(&look.connector.slug, asked.name(), verdict, took);
         let connection = match asked {
-            Asked::Account(connection) => Some(connection),
+            Asked::Account(connection) => Some(Kind::Connection.of(connection)),
             Asked::Renewal | Asked::Probe => None,
         };
         let (retry_after, why) = match answer {
@@ -48,8 +51,8 @@ impl Connections {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    workspace = %row.workspace_id,
-                    authorization = %row.id,
+                    workspace = %Kind::Workspace.of(row.workspace_id),
+                    authorization = %Kind::Authorization.of(row.id),
                     connection = connection.map(tracing::field::display),
                     connector,
                     asked,

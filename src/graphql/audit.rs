@@ -93,7 +93,7 @@ pub struct AuditFilter {
 impl From<AuditFilter> for journal::AuditFilter {
     fn from(filter: AuditFilter) -> Self {
         // An id of nothing is the subject of no entry.
-        let nothing = NodeId { kind: Kind::Viewer, id: uuid::Uuid::nil() };
+        let nothing = Kind::Viewer.of(uuid::Uuid::nil());
         Self {
             action: filter.action,
             user: filter.user_id.map(|id| given(Kind::User, &id)),

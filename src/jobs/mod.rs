@@ -19,6 +19,7 @@ use crate::{
     connections::{Connections, Due},
     error::Result,
     graphql::KeptAnswers,
+    ids::Kind,
     journal::Journal,
     telemetry,
 };
@@ -143,7 +144,7 @@ impl Jobs {
         for row in self.connections.due_to_expire(BATCH).await? {
             if let Err(error) = self.connections.expire_soon(job.name(), row).await {
                 self.telemetry.failed(job.name());
-                tracing::error!(job = job.name(), %row, ?error, "this one failed; it is tried again");
+                tracing::error!(job = job.name(), authorization = %Kind::Authorization.of(row), ?error, "this one failed; it is tried again");
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::{Facts, Journal, NewEntry};
 use crate::{
     access::{Actor, Viewer},
     error::Result,
-    ids::{self, Kind, NodeId},
+    ids::{self, Kind},
 };
 
 /// Somebody tried a mutation that they may not do.
@@ -85,7 +85,7 @@ fn entry(viewer: &Viewer, user: Uuid, mutation: &str, before: u64) -> NewEntry {
     if let Some(key) = actor.api_key {
         details["apiKeyId"] = ids::encode(Kind::ApiKey, key).into();
     }
-    let subject = NodeId { kind: Kind::User, id: user };
+    let subject = Kind::User.of(user);
     NewEntry { topic: Topic::Audit, action: REFUSED, actor, subject, facts: Facts::None, details }
 }
 

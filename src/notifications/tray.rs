@@ -127,7 +127,7 @@ fn read_entry(viewer: &Viewer, user: Uuid, ids: &[Uuid]) -> NewEntry {
         topic: Topic::Notifications,
         action: NOTIFICATIONS_READ,
         actor: viewer.actor(),
-        subject: NodeId { kind: Kind::User, id: user },
+        subject: Kind::User.of(user),
         facts: Facts::Notifications(ids.iter().map(|id| Told { user, notification: *id }).collect()),
         details: json!({ "count": ids.len() }),
     }
