@@ -54,7 +54,10 @@ async fn a_ciphertext_in_another_row_is_refused_and_the_others_are_looked_at_all
 
     let logged = errors_of_a_round(&stage).await;
     for row in [&one, &other] {
-        assert!(logged.contains(&row.id.to_string()), "the operator does not hear of {}: {logged}", row.id);
+        assert!(
+            logged.contains(&ids::encode(Kind::Authorization, row.id)),
+            "the operator does not hear of it: {logged}"
+        );
     }
     assert!(logged.contains("damaged"), "{logged}");
     assert_eq!(status(&stage, &lamps).await, "CONNECTED");
@@ -75,7 +78,7 @@ async fn a_flipped_bit_is_refused_wherever_it_is_and_works_again_once_it_is_mend
         let found = row(&stage, &connection).await;
         tamper(&stage, &found, damaged).await;
         let logged = errors_of_a_round(&stage).await;
-        assert!(logged.contains(&found.id.to_string()), "byte {byte}: {logged}");
+        assert!(logged.contains(&ids::encode(Kind::Authorization, found.id)), "byte {byte}: {logged}");
         assert_eq!(status(&stage, &connection).await, "CONNECTED", "byte {byte}");
         let answer = stage.admin.tries_mutation("checkConnection", json!({ "connectionId": connection }), "").await;
         assert_eq!(answer.code(), Some("INTERNAL"), "byte {byte}: {:#}", answer.body);
