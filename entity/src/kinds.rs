@@ -38,7 +38,13 @@ text_enum!(Detector {
 });
 text_enum!(
     /// What of a provider is asked.
-    Endpoint { Token = "TOKEN", Api = "API" }
+    Endpoint {
+        Token = "TOKEN",
+        /// What an authorization's own probe asks.
+        Api = "API",
+        /// What the probe of an account asks: it may be another API.
+        Account = "ACCOUNT",
+    }
 );
 text_enum!(DisconnectionEnd { Reconnected = "RECONNECTED", Recovered = "RECOVERED", Removed = "REMOVED" });
 text_enum!(AttemptKind { Connect = "CONNECT", Reconnect = "RECONNECT" });

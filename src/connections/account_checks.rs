@@ -1,6 +1,6 @@
 //! Looking at the accounts of an authorization, each on its own: one connection may lose access while the rest goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Detector, DisconnectionReason, Endpoint, connection};
@@ -18,14 +18,21 @@ use crate::error::Result;
 
 /// How many accounts of one authorization are looked at in its turn.
 const AT_ONCE: u64 = 20;
+/// For how long at most.
+const AT_A_STRETCH: Duration = Duration::from_secs(3);
 
 impl Connections {
     /// Probes the accounts of a claimed authorization that are due, one after the other.
     pub(super) async fn probe_accounts(&self, job: &'static str, authorization: Uuid) -> Result<()> {
+        let begun = Instant::now();
         for connection in self.accounts_due(authorization).await? {
             if !self.probe_account(Occasion::Due(job), authorization, connection).await? {
                 // The others would fare no better now.
                 break;
+            }
+            if begun.elapsed() > AT_A_STRETCH {
+                // Somebody may wait for the claim.
+                return put_off_accounts(self.db.writer(), authorization, self.a_tick_later()).await;
             }
         }
         Ok(())
@@ -64,7 +71,7 @@ impl Connections {
     }
 
     async fn write_account_finding(&self, look: &Look, connection: Uuid, finding: Finding, again: bool) -> Result<()> {
-        if let Finding::Broken(..) | Finding::Written = finding {
+        if let Finding::Broken(..) | Finding::Nothing = finding {
             // That is all of the authorization's.
             return self.write_finding(look, finding).await;
         }
@@ -72,13 +79,13 @@ impl Connections {
         let held = hold_with(&change.txn, look.row.id, connection).await?;
         let Some(mut held) = held.filter(|held| held.is_still(&look.row)) else { return Ok(()) };
         match finding {
-            Finding::Broken(..) | Finding::Written => {}
+            Finding::Broken(..) | Finding::Nothing => {}
             Finding::Works => {
-                change.note_answered(&held, Endpoint::Api).await?;
+                change.note_answered(&held, Endpoint::Account).await?;
                 change.regain(&mut held, &[connection], Healed::ByItself).await?;
                 let account = held.member(connection).and_then(|member| member.row.account_id.clone());
                 let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
-                self.note_account(&change, connection, false, next).await?;
+                self.note_account(&change, &held, connection, false, next).await?;
             }
             Finding::Unsure(wait) => {
                 self.wait_for_account(&change, &held, connection, again, wait).await?;
@@ -88,11 +95,11 @@ impl Connections {
             }
             Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
             Finding::ClientRefused => {
-                change.note_client_refused(&held, Endpoint::Api).await?;
+                change.note_client_refused(&held, Endpoint::Account).await?;
                 self.wait_for_account(&change, &held, connection, again, None).await?;
             }
             Finding::Refused => {
-                change.note_answered(&held, Endpoint::Api).await?;
+                change.note_answered(&held, Endpoint::Account).await?;
                 self.refuse_account(&mut change, &mut held, look, connection, again).await?;
             }
         }
@@ -111,7 +118,7 @@ impl Connections {
     ) -> Result<()> {
         let pause = wait.map_or(self.settings.probe_interval, |wait| wait.max(self.settings.job_tick));
         let pause = TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
-        self.note_account(change, connection, refused_once, Some(change.now + pause)).await?;
+        self.note_account(change, held, connection, refused_once, Some(change.now + pause)).await?;
         put_off_accounts(&change.txn, held.id(), self.a_tick_later()).await
     }
 
@@ -139,7 +146,7 @@ impl Connections {
         let own_probe = look.connector.probe.asks_of(account).is_some();
         let pause = if again { self.settings.probe_interval.saturating_mul(2) } else { self.settings.job_tick };
         let next = own_probe.then(|| change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST));
-        self.note_account(change, connection, true, next).await
+        self.note_account(change, held, connection, true, next).await
     }
 
     /// Every account of an authorization is due.
@@ -157,6 +164,7 @@ impl Connections {
     async fn note_account(
         &self,
         change: &Change<'_>,
+        held: &Held,
         connection: Uuid,
         refused_once: bool,
         next: Option<DateTime<Utc>>,
@@ -166,6 +174,7 @@ impl Connections {
             .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
             .col_expr(connection::Column::ProbeAt, Expr::value(next))
             .filter(connection::Column::Id.eq(connection))
+            .filter(connection::Column::AuthorizationId.eq(held.id()))
             .exec(&change.txn)
             .await?;
         Ok(())

@@ -35,7 +35,9 @@ impl Connections {
         self.require_peace(&self.authorization_of(&row).await?)?;
         self.examine(Occasion::Check, connection).await?;
         let found = self.tended(viewer, connection, Action::Tend).await?;
-        let details = json!({ "works": found.status != Status::Disconnected });
+        // Null where the provider did not say.
+        let works = (found.last_checked_at > row.last_checked_at).then_some(found.status != Status::Disconnected);
+        let details = json!({ "works": works });
         self.note_looked(viewer, "connection.checked", &found, details).await?;
         Ok(found)
     }

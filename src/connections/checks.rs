@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// How often to look whether a claim that somebody else holds is free.
-const TURN: Duration = Duration::from_millis(100);
-/// How often at most: longer than a claim lasts.
-const TURNS: u32 = 1_000;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often at most.
+const LOOKS: u32 = 1_000;
 
 /// Why something is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +78,14 @@ pub(super) enum Finding {
     Broken(DisconnectionReason, Detector),
     /// It is accepted, and may not read this.
     Refused,
-    /// A renewal on the way found out and wrote it already.
-    Written,
+    /// There is nothing to write: a renewal on the way did it already, or the server stops.
+    Nothing,
+}
+
+/// Leave to ask a provider: hold it for the call.
+pub(super) enum Go {
+    AtOnce,
+    InTurn(#[expect(dead_code, reason = "it is held")] Turn),
 }
 
 /// One authorization as it is looked at.
@@ -105,7 +111,7 @@ impl Connections {
     pub(super) async fn examine(&self, occasion: Occasion, connection: Uuid) -> Result<()> {
         let Some(row) = self.row(connection).await? else { return Ok(()) };
         self.open(&self.authorization_of(&row).await?)?;
-        let claim = self.wait_for_turn(row.authorization_id).await?;
+        let claim = self.wait_for_claim(row.authorization_id).await?;
         self.under(&claim, self.examine_claimed(occasion, &row)).await
     }
 
@@ -130,12 +136,12 @@ impl Connections {
     }
 
     /// Claims an authorization, waiting while somebody else has it.
-    pub(super) async fn wait_for_turn(&self, authorization: Uuid) -> Result<Claim> {
-        for _ in 0..TURNS {
+    pub(super) async fn wait_for_claim(&self, authorization: Uuid) -> Result<Claim> {
+        for _ in 0..LOOKS {
             if let Some(claim) = self.claim(authorization).await? {
                 return Ok(claim);
             }
-            tokio::time::sleep(TURN).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Err(Error::Unavailable)
     }
@@ -164,7 +170,9 @@ impl Connections {
         };
         let renewable = self.provider.can_renew(&look.connector, &credential);
         if !renewable || look.row.status != Status::Disconnected {
-            let first = self.ask_once(&look, &credential, account_of).await?;
+            let Some(first) = self.ask_once(&look, &credential, account_of).await? else {
+                return Ok((look, Finding::Nothing));
+            };
             let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
             if !refused || !renewable {
                 let finding = self.finding(&look, account_of.is_some(), first);
@@ -177,7 +185,7 @@ impl Connections {
         }
         let look = self.look_again(look).await?;
         let second = self.ask_once(&look, &self.open(&look.row)?, account_of).await?;
-        let finding = self.finding(&look, account_of.is_some(), second);
+        let finding = second.map_or(Finding::Nothing, |second| self.finding(&look, account_of.is_some(), second));
         Ok((look, finding))
     }
 
@@ -186,25 +194,32 @@ impl Connections {
         look: &Look,
         credential: &Credential,
         account_of: Option<&connection::Model>,
-    ) -> Result<Result<(), Failure>> {
-        let _turn = self.turn(look).await;
+    ) -> Result<Option<Result<(), Failure>>> {
+        let Some(go) = self.go_ahead(look).await else { return Ok(None) };
         let begun = Instant::now();
         let account = account_of.and_then(|row| row.account_id.as_deref());
         let answer = self.provider.probe(&look.connector, credential, account).await;
         let asked = account_of.map_or(Asked::Probe, |row| Asked::Account(row.id));
+        drop(go);
         self.note_verdict(look, asked, &answer, begun.elapsed());
         if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
             self.pause(&look.connector.slug, Endpoint::Api, *wait).await?;
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 
-    /// What a job does keeps to the connector's pace; who waits for it does not.
-    pub(super) async fn turn(&self, look: &Look) -> Option<Turn> {
+    /// What a job does keeps to the connector's pace, and is not begun any more when the server stops; what somebody waits
+    /// for goes at once.
+    pub(super) async fn go_ahead(&self, look: &Look) -> Option<Go> {
         match look.occasion {
-            Occasion::Due(_) => Some(self.provider.turn(&look.connector).await),
-            Occasion::Use | Occasion::Check | Occasion::Report => None,
+            Occasion::Due(_) => self.provider.turn(&look.connector).await.map(Go::InTurn),
+            Occasion::Use | Occasion::Check | Occasion::Report => Some(Go::AtOnce),
         }
+    }
+
+    /// The server stops: no job asks a provider any more.
+    pub fn stop_asking(&self) {
+        self.provider.stop_turns();
     }
 
     /// The same, as it is now; as it was, where it has gone meanwhile: then nothing is written.

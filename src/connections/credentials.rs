@@ -26,8 +26,8 @@ use crate::{
     vault::{Place, Unreadable},
 };
 
-/// However long a token lives, it is renewed about daily, so that no grant dies of disuse.
-const AT_LEAST: TimeDelta = TimeDelta::days(1);
+/// However long a token lives, it is renewed daily, so that no grant dies of disuse: a tenth more than this is a day.
+const DAILY: TimeDelta = TimeDelta::seconds(86_400 * 10 / 11);
 
 /// What a sign-in, or typed credentials, brought: known whose it is, not stored yet.
 pub(super) struct Fresh {
@@ -117,14 +117,14 @@ impl Connections {
         }
         let ends = credential.oauth.as_ref().and_then(|tokens| tokens.access_expires_at);
         // At four fifths of its life, give or take a tenth: ahead of its end, and not all at once.
-        let ahead = ends.map_or(AT_LEAST, |end| ((end - now) * 4 / 5).clamp(TimeDelta::zero(), AT_LEAST));
+        let ahead = ends.map_or(DAILY, |end| ((end - now) * 4 / 5).clamp(TimeDelta::zero(), DAILY));
         Some(now + jittered(ahead, &*self.entropy))
     }
 
     /// When the authorization is to be probed; none where its connector has no probe.
     pub(super) fn probe_at(&self, connector: &Connector, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         connector.probe.request.as_ref()?;
-        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(AT_LEAST);
+        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(DAILY);
         Some(now + jittered(interval, &*self.entropy))
     }
 
@@ -136,7 +136,7 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         connector.probe.asks_of(account)?;
-        let interval = TimeDelta::from_std(connector.probe.account_interval).unwrap_or(AT_LEAST);
+        let interval = TimeDelta::from_std(connector.probe.account_interval).unwrap_or(DAILY);
         Some(now + jittered(interval, &*self.entropy))
     }
 }
@@ -218,10 +218,9 @@ impl Change<'_> {
         self.fill(&mut held.authorization, connector, fresh)?;
         let row = &mut held.authorization;
         row.probe_at = before.probe_at.map(|at| if flagged { self.now } else { at }).or(row.probe_at);
-        row.failures = if flagged { before.failures } else { 0 };
         row.quiet_until = before.quiet_until;
         if row.probe_at.is_some() {
-            row.failing_since = before.failing_since;
+            (row.failures, row.failing_since) = (before.failures, before.failing_since);
         }
         self.write_authorization(held).await
     }

@@ -27,8 +27,8 @@ const KEEP_UP: Duration = Duration::from_secs(3);
 pub(super) struct Claim {
     run: Uuid,
     pub(super) authorizations: Vec<Uuid>,
-    /// What was due when it was taken, if that is why.
-    due: Option<(Due, DateTime<Utc>)>,
+    /// What was due, if that is why it was taken.
+    due: Option<Due>,
 }
 
 /// What is due.
@@ -135,7 +135,9 @@ impl Connections {
             .column(authorization::Column::Id)
             .filter(authorization::Column::RemovedAt.is_null())
             .filter(authorization::Column::Status.eq(Status::Connected))
+            .filter(authorization::Column::Connector.is_in(self.catalogue.all().map(|connector| &*connector.slug)))
             .filter(authorization::Column::ExpiresAt.lte(self.clock.now() + super::lifecycle::AHEAD))
+            .order_by_asc(authorization::Column::ExpiresAt)
             .limit(limit)
             .into_tuple()
             .all(self.db.reader())
@@ -155,8 +157,7 @@ impl Connections {
         let free = unclaimed(self.db.time(now).await?);
         let (found, still): (Vec<Uuid>, _) = match what.column() {
             Some(column) => {
-                let due =
-                    Condition::all().add(column.lte(now)).add_option((what == Due::Probe).then(|| undisturbed(now)));
+                let due = Condition::all().add(column.lte(now)).add(undisturbed(what.endpoint(), now));
                 let first = authorization::Entity::find()
                     .select_only()
                     .column(authorization::Column::Id)
@@ -182,16 +183,11 @@ impl Connections {
         if found.is_empty() {
             return Ok(None);
         }
-        self.claim_those(found, still, Some((what, now))).await
+        self.claim_those(found, still, Some(what)).await
     }
 
     /// Claims those of `ids` that are free and fulfil `condition`.
-    async fn claim_those(
-        &self,
-        ids: Vec<Uuid>,
-        condition: Condition,
-        due: Option<(Due, DateTime<Utc>)>,
-    ) -> Result<Option<Claim>> {
+    async fn claim_those(&self, ids: Vec<Uuid>, condition: Condition, due: Option<Due>) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
         let claimed = authorization::Entity::update_many()
@@ -241,8 +237,8 @@ impl Connections {
         let mut release = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>));
-        if let Some((column, since)) = claim.due.and_then(|(what, since)| Some((what.column()?, since))) {
-            let put_off = Expr::case(column.lte(since), self.a_tick_later()).finally(Expr::col(column));
+        if let Some(column) = claim.due.and_then(Due::column) {
+            let put_off = Expr::case(column.lte(self.clock.now()), self.a_tick_later()).finally(Expr::col(column));
             release = release.col_expr(column, put_off.into());
         }
         release
@@ -282,9 +278,13 @@ fn unclaimed(now: DateTime<Utc>) -> Condition {
         .add(authorization::Column::ClaimedUntil.lte(now))
 }
 
-/// Its API did not ask to be left alone about it.
-fn undisturbed(now: DateTime<Utc>) -> Condition {
-    Condition::any().add(authorization::Column::QuietUntil.is_null()).add(authorization::Column::QuietUntil.lte(now))
+/// `endpoint` did not ask to be left alone about it.
+fn undisturbed(endpoint: Endpoint, now: DateTime<Utc>) -> Condition {
+    let quiet_until = match endpoint {
+        Endpoint::Token => authorization::Column::TokenQuietUntil,
+        Endpoint::Api | Endpoint::Account => authorization::Column::QuietUntil,
+    };
+    Condition::any().add(quiet_until.is_null()).add(quiet_until.lte(now))
 }
 
 /// Connections whose accounts are due, of authorizations that work and may be asked.
@@ -299,7 +299,7 @@ fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
         .filter(connection::Column::RemovedAt.is_null())
         .filter(connection::Column::ProbeAt.lte(now))
         .filter(authorization::Column::Status.ne(Status::Disconnected))
-        .filter(undisturbed(now))
+        .filter(undisturbed(Endpoint::Account, now))
 }
 
 fn slug() -> (connector::Entity, connector::Column) {

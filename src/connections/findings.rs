@@ -23,7 +23,13 @@ impl Connections {
         let mut change = Change::begin(self, &look.viewer).await?;
         let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
         match finding {
-            Finding::Written => return Ok(()),
+            Finding::Nothing => return Ok(()),
+            // Refused since it was asked: that is newer.
+            Finding::Works
+                if held.authorization.status == Status::Disconnected && look.row.status != Status::Disconnected =>
+            {
+                return Ok(());
+            }
             Finding::Works => {
                 change.note_answered(&held, Endpoint::Api).await?;
                 if held.authorization.status == Status::Disconnected {

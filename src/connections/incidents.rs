@@ -84,11 +84,13 @@ impl Connections {
                 None => !incident.ours && self.fails_for_most(&place, self.clock.now()).await?,
             };
             if !goes_on {
-                self.close_incident(&Viewer::job(job, incident.workspace_id), incident).await?;
+                let closed = self.close_incident(&Viewer::job(job, incident.workspace_id), incident).await;
+                closed.unwrap_or_else(|error| tracing::error!(job, ?error, "an incident could not be closed"));
             }
         }
         for ((workspace, connector), ours) in starting {
-            self.open_incident(&Viewer::job(job, workspace), &connector, ours).await?;
+            let opened = self.open_incident(&Viewer::job(job, workspace), &connector, ours).await;
+            opened.unwrap_or_else(|error| tracing::error!(job, connector, ?error, "an incident could not be opened"));
         }
         Ok(())
     }

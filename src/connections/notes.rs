@@ -38,7 +38,7 @@ impl Change<'_> {
     pub(super) async fn note_answered(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
         let row = &held.authorization;
         let mut notes = Vec::new();
-        // That tokens are to be had says nothing about an API that fails.
+        // That tokens are to be had, or an account answers, says nothing about what else fails.
         if row.failing_since.is_some() && (endpoint == Endpoint::Api || row.probe_at.is_none()) {
             notes.push((FailingSince, never()));
         }
@@ -52,7 +52,7 @@ impl Change<'_> {
     /// are not renewed.
     pub(super) async fn leave_alone(&self, held: &Held, endpoint: Endpoint, wait: Duration) -> Result<()> {
         let column = match endpoint {
-            Endpoint::Api => QuietUntil,
+            Endpoint::Api | Endpoint::Account => QuietUntil,
             Endpoint::Token => TokenQuietUntil,
         };
         let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);

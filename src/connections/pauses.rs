@@ -38,7 +38,8 @@ impl Connections {
     /// `endpoint` of a connector asks to be left alone for `wait`.
     pub(super) async fn pause(&self, connector: &str, endpoint: Endpoint, wait: Duration) -> Result<()> {
         let since = self.clock.now();
-        let wait = TimeDelta::from_std(wait.min(self.settings.probe_interval)).unwrap_or_default();
+        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or_default();
+        let wait = TimeDelta::from_std(wait).unwrap_or(interval).min(interval);
         if wait.is_zero() {
             return Ok(());
         }
@@ -54,10 +55,11 @@ impl Connections {
             return Ok(());
         }
         let last = pause::Entity::find_by_id((connector.to_owned(), endpoint)).one(self.db.reader()).await?;
-        let Some(last) = last.filter(|last| may_follow(last, since)) else { return Ok(()) };
+        let Some(last) = last else { return Ok(()) };
+        let Some(next) = next(&last, since, since + wait, interval) else { return Ok(()) };
         pause::Entity::update_many()
-            .col_expr(pause::Column::Since, Expr::value(since))
-            .col_expr(pause::Column::Until, Expr::value(since + wait))
+            .col_expr(pause::Column::Since, Expr::value(next.since))
+            .col_expr(pause::Column::Until, Expr::value(next.until))
             .filter(pause::Column::Connector.eq(connector))
             .filter(pause::Column::Endpoint.eq(endpoint))
             .filter(pause::Column::Until.eq(last.until))
@@ -67,7 +69,13 @@ impl Connections {
     }
 }
 
-/// Whether another pause may follow `last`: as long after it as it was itself.
-fn may_follow(last: &pause::Model, now: DateTime<Utc>) -> bool {
-    now >= last.until + (last.until - last.since)
+/// The pause that is asked for `from` now `to` then, after `last` or in place of it: one that runs may be longer than was said
+/// first, but not longer than `most`; another follows as long after it as it was itself.
+fn next(last: &pause::Model, from: DateTime<Utc>, to: DateTime<Utc>, most: TimeDelta) -> Option<pause::Model> {
+    if from < last.until {
+        let until = to.min(last.since + most);
+        return (until > last.until).then(|| pause::Model { until, ..last.clone() });
+    }
+    let may_follow = from >= last.until + (last.until - last.since);
+    may_follow.then(|| pause::Model { since: from, until: to, ..last.clone() })
 }

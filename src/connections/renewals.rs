@@ -19,7 +19,7 @@ use super::{
     verdicts::Asked,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     ids::Kind,
     provider::{Credential, Failure, Grant},
 };
@@ -46,22 +46,27 @@ impl Connections {
         if !self.provider.can_renew(&connector, &credential) {
             return Ok(credential);
         }
-        let claim = self.wait_for_turn(row.id).await?;
-        self.under(&claim, async {
-            match self.look(Occasion::Use, row.id).await? {
-                // Somebody else may have renewed it meanwhile.
-                Some(look) if look.row.credential_version == row.credential_version => {
-                    self.renew_now(&look).await.map(drop)
-                }
-                Some(_) | None => Ok(()),
-            }
-        })
-        .await?;
+        let (all, id, version) = (self.clone(), row.id, row.credential_version);
+        // A task of its own: whoever asked may hang up, and the answer may hold the only copy of a token.
+        let renewing = tokio::spawn(async move { all.renew_for_use(id, version).await });
+        renewing.await.map_err(|panicked| Error::internal(panicked.to_string()))??;
         let renewed = authorization::Entity::find_by_id(row.id).one(self.db.reader()).await?;
         match renewed.filter(|renewed| renewed.credential.is_some()) {
             Some(renewed) => self.open(&renewed),
             None => Ok(credential),
         }
+    }
+
+    /// Renews an authorization, unless somebody else has since it had that version.
+    async fn renew_for_use(&self, authorization: Uuid, version: i64) -> Result<()> {
+        let claim = self.wait_for_claim(authorization).await?;
+        self.under(&claim, async {
+            match self.look(Occasion::Use, authorization).await? {
+                Some(look) if look.row.credential_version == version => self.renew_now(&look).await.map(drop),
+                Some(_) | None => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Renews now, unless the token endpoint wants to be left alone. Works, or anything but an answer about the API.
@@ -72,13 +77,14 @@ impl Connections {
             return Ok(Finding::Unasked(left));
         }
         let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unasked(None)) };
-        let _turn = self.turn(look).await;
+        let Some(go) = self.go_ahead(look).await else { return Ok(Finding::Nothing) };
         // Somebody reconnected it meanwhile: a spent refresh token must not be sent.
         if !self.note_sent(&look.row).await? {
-            return Ok(Finding::Written);
+            return Ok(Finding::Nothing);
         }
         let begun = Instant::now();
         let answer = self.provider.renew(&look.connector, &credential).await;
+        drop(go);
         self.note_verdict(look, Asked::Renewal, &answer, begun.elapsed());
         if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
             self.pause(&look.connector.slug, Endpoint::Token, *wait).await?;
@@ -103,7 +109,7 @@ impl Connections {
 
     async fn write_renewal(&self, look: &Look, answer: Result<Grant, Failure>) -> Result<Finding> {
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(Finding::Written) };
+        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(Finding::Nothing) };
         let finding = match answer {
             Ok(grant) => {
                 let fresh = Fresh::granted(grant, None);
@@ -118,7 +124,7 @@ impl Connections {
                 change.note_answered(&held, Endpoint::Token).await?;
                 let reason = self.why_broken(look);
                 self.break_down(&mut change, &mut held, look, reason, Detector::TokenRenewal).await?;
-                Finding::Written
+                Finding::Nothing
             }
             Err(Failure::Transient { retry_after, .. }) => {
                 change.note_failing(&held).await?;

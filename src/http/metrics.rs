@@ -34,7 +34,7 @@ async fn show(State(Numbers { telemetry, connections, journal, db }): State<Numb
     let pools = db.pools();
     let lag = tokio::time::timeout(PATIENCE, journal.lag()).await.ok().and_then(Result::ok);
     let waiting = tokio::time::timeout(PATIENCE, waiting(&connections)).await.ok().and_then(Result::ok);
-    let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools, waiting: waiting.unwrap_or_default() };
+    let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools, waiting };
     ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], telemetry.text(&seen))
 }
 

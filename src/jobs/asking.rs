@@ -39,6 +39,7 @@ impl Jobs {
                 }
             }
         }
+        self.connections.stop_asking();
         while running.join_next().await.is_some() {}
     }
 

@@ -63,9 +63,15 @@ impl Provider {
         Self { outbound, settings: Arc::new(settings), clock, queues: Arc::default() }
     }
 
-    /// Waits until the connector may be asked once more by what nobody waits for: hold it for the call.
-    pub async fn turn(&self, connector: &Connector) -> Turn {
+    /// Waits until the connector may be asked once more by what nobody waits for: hold it for the call. None when this
+    /// server is stopping: an answer might come too late to be kept.
+    pub async fn turn(&self, connector: &Connector) -> Option<Turn> {
         self.queues.turn(connector).await
+    }
+
+    /// Gives nobody a turn any more.
+    pub fn stop_turns(&self) {
+        self.queues.close();
     }
 
     /// Whether this server can use the connector: it has every setting that the connector's file names, an OAuth client

@@ -14,9 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::catalogue::{Connector, Pace};
 
-/// The queues before the providers, by slug.
-#[derive(Default)]
-pub(super) struct Queues(Mutex<HashMap<String, Arc<Queue>>>);
+/// The queues before the providers, by slug; none once they are closed.
+pub(super) struct Queues(Mutex<Option<HashMap<String, Arc<Queue>>>>);
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self(Mutex::new(Some(HashMap::new())))
+    }
+}
 
 struct Queue {
     places: Arc<Semaphore>,
@@ -25,23 +30,30 @@ struct Queue {
 
 /// A call's turn: it lasts until this is dropped.
 pub struct Turn {
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Queues {
-    /// Waits until the connector may be asked once more.
-    pub(super) async fn turn(&self, connector: &Connector) -> Turn {
-        let queue = self.queue(connector);
-        // It is never closed.
-        let place = Arc::clone(&queue.places).acquire_owned().await.ok();
+    /// Waits until the connector may be asked once more; none once the queues are closed.
+    pub(super) async fn turn(&self, connector: &Connector) -> Option<Turn> {
+        let queue = self.queue(connector)?;
+        let place = Arc::clone(&queue.places).acquire_owned().await.ok()?;
         queue.rate.until_ready().await;
-        Turn { _place: place }
+        Some(Turn { _place: place })
     }
 
-    fn queue(&self, connector: &Connector) -> Arc<Queue> {
+    /// Lets nobody in any more, and sends away who waits.
+    pub(super) fn close(&self) {
+        let closed = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for queue in closed.into_iter().flat_map(HashMap::into_values) {
+            queue.places.close();
+        }
+    }
+
+    fn queue(&self, connector: &Connector) -> Option<Arc<Queue>> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = queues.entry(connector.slug.clone()).or_insert_with(|| Arc::new(Queue::new(connector.pace)));
-        Arc::clone(queue)
+        let queue = queues.as_mut()?.entry(connector.slug.clone());
+        Some(Arc::clone(queue.or_insert_with(|| Arc::new(Queue::new(connector.pace)))))
     }
 }
 

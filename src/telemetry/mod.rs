@@ -61,7 +61,9 @@ impl Telemetry {
     /// Everything, with what was looked up just now, as [`MEDIA_TYPE`].
     pub fn text(&self, seen: &Snapshot) -> String {
         self.server.set(seen);
-        self.providers.set(&seen.waiting);
+        if let Some(waiting) = &seen.waiting {
+            self.providers.set(waiting);
+        }
         let mut text = String::new();
         // A String takes whatever is written to it.
         let _ = prometheus_text::encode(&mut text, &self.registry);

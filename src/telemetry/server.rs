@@ -24,7 +24,8 @@ pub struct Snapshot {
     pub followed: usize,
     /// The database's pools, by name.
     pub pools: Vec<(&'static str, Usage)>,
-    pub waiting: Waiting,
+    /// None where the database did not say: the numbers stay as they were.
+    pub waiting: Option<Waiting>,
 }
 
 /// How far a pool is used.

@@ -294,3 +294,29 @@ async fn two_nodes_that_find_it_open_one_and_close_it_once() {
         assert_eq!(first.admin_now().audited(action).await.len(), 1, "{action}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refuses_us_has_to_accept_us_and_another_api_of_the_provider_does_not_count() {
+    let stage = Stage::new().await;
+    stage.shared_grant().await;
+    let body = json!({ "error": { "code": 403, "errors": [{ "reason": "accessNotConfigured" }] } });
+    let switched_off = Fault::Exactly { status: 403, headers: Vec::new(), body: body.to_string() };
+    stage.sandbox.fail_next(Endpoint::Account, switched_off, 10_000);
+    stage.later(TimeDelta::hours(27));
+    stage.run_jobs().await;
+    let seen = incident_of(&stage, "sandbox-ads").await;
+    assert_eq!(seen["ours"], true, "{seen:#}");
+    for _ in 0..5 {
+        stage.after_a_probe_interval().await;
+    }
+    assert_eq!(incident_of(&stage, "sandbox-ads").await, seen, "its own probe works all the time");
+    assert_eq!(told(&stage, &stage.admin).await, ["INCIDENT"]);
+
+    stage.sandbox.clear_faults();
+    for _ in 0..2 {
+        stage.after_a_probe_interval().await;
+    }
+    assert_eq!(incident_of(&stage, "sandbox-ads").await, Value::Null);
+    assert_eq!(told(&stage, &stage.admin).await, ["RECOVERED", "INCIDENT"]);
+    assert_eq!(stage.disconnections().await.len(), 0);
+}
