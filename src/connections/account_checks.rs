@@ -90,7 +90,7 @@ impl Connections {
             Finding::Unsure(wait) => {
                 self.wait_for_account(&change, &held, connection, again, wait).await?;
                 if let Some(wait) = wait {
-                    change.leave_alone(&held, Endpoint::Api, wait).await?;
+                    change.note_quiet(&held, Endpoint::Api, wait).await?;
                 }
             }
             Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,

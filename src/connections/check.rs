@@ -32,7 +32,7 @@ impl Connections {
     pub async fn check(&self, viewer: &Viewer, connection: Uuid) -> Result<connection::Model> {
         viewer.may(Action::Tend)?;
         let row = self.tended(viewer, connection, Action::Tend).await?;
-        self.require_peace(&self.authorization_of(&row).await?)?;
+        self.require_not_quiet(&self.authorization_of(&row).await?)?;
         self.examine(Occasion::Check, connection).await?;
         let found = self.tended(viewer, connection, Action::Tend).await?;
         // Null where the provider did not say.
@@ -54,7 +54,7 @@ impl Connections {
             UserError::new(UserErrorCode::NotConfigured, gone).at(["connectionId"])
         })?;
         if connector.probe.request.is_some() || connector.probe.asks_of(row.account_id.as_deref()).is_some() {
-            self.require_peace(&self.authorization_of(&row).await?)?;
+            self.require_not_quiet(&self.authorization_of(&row).await?)?;
             self.examine(Occasion::Report, row.id).await?;
         } else {
             self.believe(viewer, &row, &report, &connector.name, &message).await?;
@@ -85,7 +85,7 @@ impl Connections {
     }
 
     /// The API must not have asked to be left alone about it.
-    fn require_peace(&self, row: &authorization::Model) -> Result<()> {
+    fn require_not_quiet(&self, row: &authorization::Model) -> Result<()> {
         let left = row.quiet_until.map(|until| (until - self.clock.now()).num_seconds()).filter(|left| *left > 0);
         match left {
             Some(left) => {

@@ -157,7 +157,7 @@ impl Connections {
         let free = unclaimed(self.db.time(now).await?);
         let (found, still): (Vec<Uuid>, _) = match what.column() {
             Some(column) => {
-                let due = Condition::all().add(column.lte(now)).add(undisturbed(what.endpoint(), now));
+                let due = Condition::all().add(column.lte(now)).add(not_quiet(what.endpoint(), now));
                 let first = authorization::Entity::find()
                     .select_only()
                     .column(authorization::Column::Id)
@@ -279,7 +279,7 @@ fn unclaimed(now: DateTime<Utc>) -> Condition {
 }
 
 /// `endpoint` did not ask to be left alone about it.
-fn undisturbed(endpoint: Endpoint, now: DateTime<Utc>) -> Condition {
+fn not_quiet(endpoint: Endpoint, now: DateTime<Utc>) -> Condition {
     let quiet_until = match endpoint {
         Endpoint::Token => authorization::Column::TokenQuietUntil,
         Endpoint::Api | Endpoint::Account => authorization::Column::QuietUntil,
@@ -299,7 +299,7 @@ fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
         .filter(connection::Column::RemovedAt.is_null())
         .filter(connection::Column::ProbeAt.lte(now))
         .filter(authorization::Column::Status.ne(Status::Disconnected))
-        .filter(undisturbed(Endpoint::Account, now))
+        .filter(not_quiet(Endpoint::Account, now))
 }
 
 fn slug() -> (connector::Entity, connector::Column) {

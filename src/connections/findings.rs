@@ -42,7 +42,7 @@ impl Connections {
                 change.note_failing(&held).await?;
                 self.postpone_probe(&change, &held, wait).await?;
                 if let Some(wait) = wait {
-                    change.leave_alone(&held, Endpoint::Api, wait).await?;
+                    change.note_quiet(&held, Endpoint::Api, wait).await?;
                 }
             }
             Finding::Unasked(wait) => self.postpone_probe(&change, &held, wait).await?,

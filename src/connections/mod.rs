@@ -6,7 +6,7 @@
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
-//! | `due.rs`, `turns.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
+//! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
@@ -18,6 +18,7 @@
 mod account_checks;
 mod attempts;
 mod authorizations;
+mod batches;
 mod callback;
 mod changes;
 mod check;
@@ -49,7 +50,6 @@ mod reconnect;
 mod remove;
 mod renewals;
 mod settle;
-mod turns;
 mod update;
 mod verdicts;
 mod visibility;
@@ -62,6 +62,7 @@ use url::Url;
 
 pub use attempts::{Departure, NoDeparture};
 pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts};
+pub use batches::Batch;
 pub use callback::{Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use check::Report;
@@ -75,7 +76,6 @@ pub use list::{Abilities, ConnectionOrder, OrderField};
 pub use outcome::{attempt_connections, attempt_error};
 pub use reconnect::{Reconnect, Reconnected};
 pub use remove::Removed;
-pub use turns::Turn;
 pub use update::Update;
 
 use crate::{

@@ -48,9 +48,9 @@ impl Change<'_> {
         if notes.is_empty() { Ok(()) } else { self.note_on(held, notes).await }
     }
 
-    /// `endpoint` asks for peace about an authorization: neither it nor an account of it is probed before, or its tokens
+    /// `endpoint` asks to be left alone about an authorization: neither it nor an account of it is probed before, or its tokens
     /// are not renewed.
-    pub(super) async fn leave_alone(&self, held: &Held, endpoint: Endpoint, wait: Duration) -> Result<()> {
+    pub(super) async fn note_quiet(&self, held: &Held, endpoint: Endpoint, wait: Duration) -> Result<()> {
         let column = match endpoint {
             Endpoint::Api | Endpoint::Account => QuietUntil,
             Endpoint::Token => TokenQuietUntil,

@@ -129,7 +129,7 @@ impl Connections {
             Err(Failure::Transient { retry_after, .. }) => {
                 change.note_failing(&held).await?;
                 if let Some(wait) = retry_after {
-                    change.leave_alone(&held, Endpoint::Token, wait).await?;
+                    change.note_quiet(&held, Endpoint::Token, wait).await?;
                 }
                 self.postpone_renewal(&change, &held, retry_after).await?;
                 Finding::Unasked(retry_after)

@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Jobs;
 use crate::{
-    connections::{Due, Turn},
+    connections::{Batch, Due},
     error::Result,
 };
 
 impl Jobs {
     /// Works off what is due of every connector at each tick; of one that is still at it, when that is done. Ends after the
-    /// turns that run when `stop` is cancelled.
+    /// batches that run when `stop` is cancelled.
     pub(super) async fn keep_asking(self, what: Due, stop: CancellationToken) {
         // Tasks, not futures of this one: what they have begun must go on while this waits for the database.
         let mut running = JoinSet::new();
@@ -63,10 +63,10 @@ impl Jobs {
         due
     }
 
-    /// Takes turn after turn until nothing of the connector is due, or all is to stop.
+    /// Takes batch after batch until nothing of the connector is due, or all is to stop.
     async fn work_off(self, what: Due, connector: String, stop: CancellationToken) -> Result<()> {
         let begun = Instant::now();
-        let done = self.take_turns(what, &connector, &stop).await;
+        let done = self.take_batches(what, &connector, &stop).await;
         self.ended(what, begun, &done);
         done
     }
@@ -78,11 +78,11 @@ impl Jobs {
         }
     }
 
-    async fn take_turns(&self, what: Due, connector: &str, stop: &CancellationToken) -> Result<()> {
+    async fn take_batches(&self, what: Due, connector: &str, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
-            match self.connections.take_turn(what, connector).await? {
-                Turn::Idle => break,
-                Turn::Worked { failed } => (0..failed).for_each(|_| self.telemetry.failed(what.job())),
+            match self.connections.take_batch(what, connector).await? {
+                Batch::Empty => break,
+                Batch::Worked { failed } => self.telemetry.failed(what.job(), failed),
             }
         }
         Ok(())

@@ -143,7 +143,7 @@ impl Jobs {
     async fn warn_of_ends(&self, job: Job) -> Result<()> {
         for row in self.connections.due_to_expire(BATCH).await? {
             if let Err(error) = self.connections.expire_soon(job.name(), row).await {
-                self.telemetry.failed(job.name());
+                self.telemetry.failed(job.name(), 1);
                 tracing::error!(job = job.name(), authorization = %Kind::Authorization.of(row), ?error, "this one failed; it is tried again");
             }
         }

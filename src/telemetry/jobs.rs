@@ -33,9 +33,9 @@ impl Jobs {
         self.duration.get_or_create(&labels(job)).set(took.as_secs_f64());
     }
 
-    /// One row of a round failed.
-    pub fn failed(&self, job: &'static str) {
-        self.failures.get_or_create(&labels(job)).inc();
+    /// So many rows of a round failed.
+    pub fn failed(&self, job: &'static str, rows: usize) {
+        self.failures.get_or_create(&labels(job)).inc_by(rows as u64);
     }
 }
 

@@ -82,7 +82,7 @@ mod tests {
         let (one, other) = (Telemetry::new(DateTime::UNIX_EPOCH), Telemetry::new(DateTime::UNIX_EPOCH));
         one.operations.answered("query", "clients", "OK", Duration::from_millis(20));
         one.jobs.round("probe", Duration::from_secs(3), false);
-        one.jobs.failed("probe");
+        one.jobs.failed("probe", 1);
         let text = one.text(&Snapshot::default());
         for line in [
             r#"patchbay_operations_total{type="query",field="clients",code="OK"} 1"#,

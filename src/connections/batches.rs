@@ -12,31 +12,31 @@ use super::{
 };
 use crate::{error::Result, ids::Kind};
 
-/// What came of a turn.
+/// What came of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Batch {
     /// Nothing was due.
-    Idle,
-    /// So many authorizations failed in a way that only the operator can mend.
+    Empty,
+    /// So many authorizations could not be worked on, which was logged.
     Worked { failed: usize },
 }
 
 impl Connections {
     /// Claims as many of a connector's authorizations that are due as may be asked at once, and works on them. Each is free
     /// again as soon as it is done, and need not wait for the slowest.
-    pub async fn take_turn(&self, what: Due, slug: &str) -> Result<Turn> {
-        let Some(connector) = self.connector_of(slug) else { return Ok(Turn::Idle) };
+    pub async fn take_batch(&self, what: Due, slug: &str) -> Result<Batch> {
+        let Some(connector) = self.connector_of(slug) else { return Ok(Batch::Empty) };
         if self.pause_left(slug, what.endpoint()).await?.is_some() {
-            return Ok(Turn::Idle);
+            return Ok(Batch::Empty);
         }
         let Some(claim) = self.claim_due(what, slug, connector.pace.concurrent.into()).await? else {
-            return Ok(Turn::Idle);
+            return Ok(Batch::Empty);
         };
         let ids = claim.authorizations.clone();
         let at_once = ids.len();
         let worked = stream::iter(ids).map(|id| self.work_on(what, &claim, id)).buffer_unordered(at_once);
         let failed = worked.filter(|failed| std::future::ready(*failed)).count();
-        self.under(&claim, async { Ok(Turn::Worked { failed: failed.await }) }).await
+        self.under(&claim, async { Ok(Batch::Worked { failed: failed.await }) }).await
     }
 
     /// Works on one that is claimed, and gives it back. Whether it failed.
