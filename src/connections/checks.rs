@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use entity::{Detector, DisconnectionReason, Endpoint, Status, authorization, connection};
+use entity::{Detector, DisconnectionReason, Status, authorization, connection};
 use sea_orm::EntityTrait;
 use uuid::Uuid;
 
@@ -201,10 +201,7 @@ impl Connections {
         let answer = self.provider.probe(&look.connector, credential, account).await;
         let asked = account_of.map_or(Asked::Probe, |row| Asked::Account(row.id));
         drop(go);
-        self.note_verdict(look, asked, &answer, begun.elapsed());
-        if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
-            self.pause(&look.connector.slug, Endpoint::Api, *wait).await?;
-        }
+        self.heard(look, asked, &answer, begun.elapsed()).await?;
         Ok(Some(answer))
     }
 

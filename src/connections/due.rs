@@ -77,12 +77,9 @@ impl Connections {
     pub async fn due_connectors(&self, what: Due) -> Result<Vec<String>> {
         let now = self.clock.now();
         let due = match what.column() {
-            Some(column) => authorization::Entity::find()
-                .select_only()
+            Some(column) => authorizations_due(column, now)
                 .expr(Expr::value(1))
                 .filter(Expr::col((authorization::Entity, authorization::Column::Connector)).equals(slug()))
-                .filter(authorization::Column::RemovedAt.is_null())
-                .filter(column.lte(now))
                 .into_query(),
             None => connection::Entity::find()
                 .select_only()
@@ -108,12 +105,9 @@ impl Connections {
         let now = self.clock.now();
         let counted = match what.column() {
             Some(column) => {
-                let due = authorization::Entity::find()
-                    .select_only()
+                let due = authorizations_due(column, now)
                     .column(authorization::Column::Connector)
                     .column_as(authorization::Column::Id.count(), "due")
-                    .filter(authorization::Column::RemovedAt.is_null())
-                    .filter(column.lte(now))
                     .group_by(authorization::Column::Connector);
                 due.into_tuple().all(self.db.reader()).await?
             }
@@ -285,6 +279,14 @@ fn not_quiet(endpoint: Endpoint, now: DateTime<Utc>) -> Condition {
         Endpoint::Api | Endpoint::Account => authorization::Column::QuietUntil,
     };
     Condition::any().add(quiet_until.is_null()).add(quiet_until.lte(now))
+}
+
+/// Authorizations that are due themselves.
+fn authorizations_due(column: authorization::Column, now: DateTime<Utc>) -> Select<authorization::Entity> {
+    authorization::Entity::find()
+        .select_only()
+        .filter(authorization::Column::RemovedAt.is_null())
+        .filter(column.lte(now))
 }
 
 /// Connections whose accounts are due, of authorizations that work and may be asked.

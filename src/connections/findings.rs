@@ -20,6 +20,9 @@ pub(super) const FLAGGED_AT_MOST: TimeDelta = TimeDelta::hours(6);
 
 impl Connections {
     pub(super) async fn write_finding(&self, look: &Look, finding: Finding) -> Result<()> {
+        if let Finding::Nothing = finding {
+            return Ok(());
+        }
         let mut change = Change::begin(self, &look.viewer).await?;
         let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
         match finding {
@@ -120,7 +123,8 @@ impl Connections {
         self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await
     }
 
-    /// Looks again later: after what the provider asked for (a tick at least), or from one job tick, doubling up to the probe interval.
+    /// Looks again later: after what the provider asked for (a tick at least), or from one job tick, doubling up to the
+    /// probe interval.
     async fn postpone(
         &self,
         change: &Change<'_>,

@@ -27,7 +27,7 @@ use crate::{
     error::Result,
     ids::{self, Kind, NodeId},
     journal::{Facts, NewEntry},
-    notifications::{self, News, added_entry},
+    notifications::{self, added_entry},
 };
 
 /// How long most of a connector's authorizations have to fail before it is an incident.
@@ -185,7 +185,7 @@ impl Connections {
         };
         if opened == 1 {
             change.tell_incident("connector.incident_started", connector, id, ours);
-            change.tell_admins(connector, id).await?;
+            change.tell_admins(NotificationKind::Incident, connector, id).await?;
         }
         change.commit().await
     }
@@ -219,7 +219,7 @@ impl Connections {
             .await?;
         if ended.rows_affected == 1 {
             change.tell_incident("connector.incident_ended", &incident.connector, incident.id, incident.ours);
-            change.tell_admins_again(&incident.connector, incident.id).await?;
+            change.tell_admins(NotificationKind::Recovered, &incident.connector, incident.id).await?;
             change.catch_up(&incident.connector).await?;
         }
         change.commit().await
@@ -234,34 +234,19 @@ impl Change<'_> {
         self.note([NewEntry { topic: Topic::Audit, action, actor, subject, facts: Facts::None, details }]);
     }
 
-    async fn tell_admins(&mut self, connector: &str, incident: Uuid) -> Result<()> {
+    /// Tells every ADMIN of an incident that began, and whoever was told of one that ended.
+    async fn tell_admins(&mut self, kind: NotificationKind, connector: &str, incident: Uuid) -> Result<()> {
         let name = self.connections.connector_name(connector);
-        let news = self.news_of(connector, &name, NotificationKind::Incident, incident);
-        let told = notifications::write_to_admins(&self.txn, &*self.connections.entropy, news).await?;
-        self.note(added_entry(NotificationKind::Incident, subject(connector), told));
+        let news = self.news(kind, incident, None, None, connector, &name);
+        let (txn, entropy) = (&self.txn, &*self.connections.entropy);
+        let told = match kind {
+            NotificationKind::Recovered => {
+                notifications::again(txn, entropy, news, NotificationKind::Incident, &[]).await?
+            }
+            _ => notifications::write_to_admins(txn, entropy, news).await?,
+        };
+        self.note(added_entry(kind, subject(connector), told));
         Ok(())
-    }
-
-    async fn tell_admins_again(&mut self, connector: &str, incident: Uuid) -> Result<()> {
-        let name = self.connections.connector_name(connector);
-        let news = self.news_of(connector, &name, NotificationKind::Recovered, incident);
-        let entropy = &*self.connections.entropy;
-        let told = notifications::again(&self.txn, entropy, news, NotificationKind::Incident, &[]).await?;
-        self.note(added_entry(NotificationKind::Recovered, subject(connector), told));
-        Ok(())
-    }
-
-    fn news_of<'n>(&self, connector: &'n str, name: &'n str, kind: NotificationKind, incident: Uuid) -> News<'n> {
-        News {
-            workspace: self.workspace,
-            kind,
-            occasion: incident,
-            disconnection: None,
-            authorization: None,
-            connector,
-            connector_name: name,
-            now: self.now,
-        }
     }
 
     /// What waits to be asked again is due at once; the connector's pace spreads it.

@@ -50,8 +50,9 @@ impl Change<'_> {
     ) -> Result<()> {
         let back = held.members.iter().filter(|member| works(&member.row.id));
         let covered: Vec<Covered> = back.map(Member::covered).collect();
-        let name = self.connections.connector_name(&held.authorization.connector);
-        let news = self.news(held, NotificationKind::Recovered, ended.id, Some(ended.id), &name);
+        let slug = &held.authorization.connector;
+        let name = self.connections.connector_name(slug);
+        let news = self.news(NotificationKind::Recovered, ended.id, Some(ended.id), Some(held.id()), slug, &name);
         let entropy = &*self.connections.entropy;
         let told = notifications::again(&self.txn, entropy, news, NotificationKind::Disconnected, &covered).await?;
         let subject = Kind::Disconnection.of(ended.id);
@@ -67,8 +68,9 @@ impl Change<'_> {
         disconnection: Option<Uuid>,
         covered: &[Covered],
     ) -> Result<()> {
-        let name = self.connections.connector_name(&held.authorization.connector);
-        let news = self.news(held, kind, occasion, disconnection, &name);
+        let slug = &held.authorization.connector;
+        let name = self.connections.connector_name(slug);
+        let news = self.news(kind, occasion, disconnection, Some(held.id()), slug, &name);
         let told = notifications::write(&self.txn, &*self.connections.entropy, news, covered).await?;
         let subject = match disconnection {
             Some(id) => Kind::Disconnection.of(id),
@@ -78,24 +80,17 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn news<'n>(
+    pub(super) fn news<'n>(
         &self,
-        held: &'n Held,
         kind: NotificationKind,
         occasion: Uuid,
         disconnection: Option<Uuid>,
-        name: &'n str,
+        authorization: Option<Uuid>,
+        connector: &'n str,
+        connector_name: &'n str,
     ) -> News<'n> {
-        News {
-            workspace: self.workspace,
-            kind,
-            occasion,
-            disconnection,
-            authorization: Some(held.id()),
-            connector: &held.authorization.connector,
-            connector_name: name,
-            now: self.now,
-        }
+        let (workspace, now) = (self.workspace, self.now);
+        News { workspace, kind, occasion, disconnection, authorization, connector, connector_name, now }
     }
 }
 

@@ -85,10 +85,7 @@ impl Connections {
         let begun = Instant::now();
         let answer = self.provider.renew(&look.connector, &credential).await;
         drop(go);
-        self.note_verdict(look, Asked::Renewal, &answer, begun.elapsed());
-        if let Err(Failure::Transient { retry_after: Some(wait), .. }) = &answer {
-            self.pause(&look.connector.slug, Endpoint::Token, *wait).await?;
-        }
+        self.heard(look, Asked::Renewal, &answer, begun.elapsed()).await?;
         self.keep(look, answer).await
     }
 

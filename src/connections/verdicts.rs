@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use entity::Endpoint;
 use uuid::Uuid;
 
 use super::{Connections, checks::Look};
@@ -24,6 +25,14 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// What pauses when it asks to wait.
+    fn endpoint(self) -> Endpoint {
+        match self {
+            Self::Renewal => Endpoint::Token,
+            Self::Probe | Self::Account(_) => Endpoint::Api,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Renewal => "renewal",
@@ -34,8 +43,24 @@ impl Asked {
 }
 
 impl Connections {
-    /// Logs and counts an answer that took `took`.
-    pub(super) fn note_verdict<T>(&self, look: &Look, asked: Asked, answer: &Result<T, Failure>, took: Duration) {
+    /// Logs and counts an answer that took `took`, and pauses where it asks for that.
+    pub(super) async fn heard<T>(
+        &self,
+        look: &Look,
+        asked: Asked,
+        answer: &Result<T, Failure>,
+        took: Duration,
+    ) -> crate::error::Result<()> {
+        self.note_verdict(look, asked, answer, took);
+        match answer {
+            Err(Failure::Transient { retry_after: Some(wait), .. }) => {
+                self.pause(&look.connector.slug, asked.endpoint(), *wait).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn note_verdict<T>(&self, look: &Look, asked: Asked, answer: &Result<T, Failure>, took: Duration) {
         let verdict = answer.as_ref().map_or_else(word, |_| "works");
         self.providers.answered(&look.connector.slug, asked.name(), verdict, took);
         let connection = match asked {
