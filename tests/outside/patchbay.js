@@ -1,7 +1,7 @@
 // The real server, as its operator runs it: a process with an environment, commands beside it, signals to end it.
 
 import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -22,14 +22,27 @@ process.on('exit', () => servers.forEach((server) => server.process?.kill('SIGKI
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-/** A port of 127.0.0.1 that was free a moment ago. */
+/**
+ * A port of 127.0.0.1 for a server to be started in a moment, and again after it was killed. It is below those that
+ * systems hand out by themselves (from 32768 up): one of these may meanwhile be given to somebody's connection.
+ */
 export async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
+  for (;;) {
+    const port = randomInt(10_000, 32_768);
+    if (await canListenOn(port)) return port;
+  }
+}
+
+async function canListenOn(port) {
+  const probe = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(probe, 'listening');
+  } catch {
+    return false;
+  }
   probe.close();
   await once(probe, 'close');
-  return port;
+  return true;
 }
 
 /** The secrets that all nodes of one installation share. */
