@@ -21,12 +21,15 @@ mod allowed;
 mod api;
 mod classify;
 mod credential;
+mod http_rows;
 mod key_document;
 mod oauth;
 mod outbound;
 mod pace;
 mod patience;
+mod rows;
 mod settings;
+mod sql;
 mod token;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -43,6 +46,7 @@ pub use key_document::{KeyDocument, NotSafe};
 pub use oauth::{AuthorizationRequest, new_verifier};
 pub use outbound::{Limits, Outbound, OutboundError, Resolve, SystemResolver};
 pub use pace::Turn;
+pub use rows::{Haste, HttpQuery, NoRows, Query, RowLimits, Rows};
 pub use settings::OAuthSettings;
 
 use pace::Queues;
