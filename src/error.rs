@@ -111,6 +111,7 @@ pub enum Conflict {
     Connection(Uuid),
     Authorization(Uuid),
     User(Uuid),
+    Dataset(Uuid),
 }
 
 /// The codes of the contract's `UserErrorCode`.

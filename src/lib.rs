@@ -3,8 +3,8 @@
 //! This is the map of the house. Imports point one way:
 //!
 //! ```text
-//! main → app → http, jobs → graphql → connections → notifications → people → provider
-//!      → journal, catalogue, vault → access → pages, patch → ids, cursor, error, config, db
+//! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
+//!      → journal, catalogue, vault → access → pages, patch, claims → ids, cursor, error, config, db
 //!      → clock, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
@@ -14,10 +14,12 @@
 pub mod access;
 pub mod app;
 pub mod catalogue;
+pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod cursor;
+pub mod datasets;
 pub mod db;
 pub mod error;
 pub mod graphql;

@@ -70,6 +70,18 @@ text_enum!(NotificationKind {
     Incident = "INCIDENT",
 });
 text_enum!(
+    /// What came of a dataset's last refresh. That one is on the way is in its claim.
+    DatasetStatus { NeverRefreshed = "NEVER_REFRESHED", Fresh = "FRESH", Failed = "FAILED" }
+);
+text_enum!(Aggregation {
+    Count = "COUNT",
+    Sum = "SUM",
+    Avg = "AVG",
+    Min = "MIN",
+    Max = "MAX",
+    Last = "LAST",
+});
+text_enum!(
     /// Who an entry of the journal concerns; each topic has subscriptions and a retention of its own.
     Topic {
         Connections = "connections",

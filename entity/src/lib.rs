@@ -13,6 +13,7 @@ pub mod client;
 pub mod connection;
 pub mod connection_share;
 pub mod connector;
+pub mod dataset;
 pub mod disconnection;
 pub mod disconnection_connection;
 pub mod incident;
@@ -21,12 +22,15 @@ pub mod journal_floor;
 pub mod journal_head;
 pub mod kept_answer;
 pub mod kinds;
+pub mod metric;
 pub mod notification;
 pub mod pause;
+pub mod snapshot;
+pub mod snapshot_part;
 pub mod user;
 pub mod workspace;
 
 pub use kinds::{
-    AccountChange, AttemptKind, AttemptStatus, AuthMethod, DataMode, Detector, DisconnectionEnd, DisconnectionReason,
-    Endpoint, NotificationKind, Role, Status, Topic,
+    AccountChange, Aggregation, AttemptKind, AttemptStatus, AuthMethod, DataMode, DatasetStatus, Detector,
+    DisconnectionEnd, DisconnectionReason, Endpoint, NotificationKind, Role, Status, Topic,
 };

@@ -9,6 +9,7 @@ mod m20261127_000002_api_keys;
 mod m20261127_000003_bindings;
 mod m20261127_000004_kept_answers;
 mod m20261127_000005_noticing;
+mod m20261127_000006_datasets;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000003_bindings::Migration),
             Box::new(m20261127_000004_kept_answers::Migration),
             Box::new(m20261127_000005_noticing::Migration),
+            Box::new(m20261127_000006_datasets::Migration),
         ]
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy},
     config::{Config, Problem, variable},
     connections::{self, Connections},
+    datasets::{self, Datasets},
     db::Db,
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
     http::{self, Origins, Transport},
@@ -114,9 +115,19 @@ impl App {
         .await
         .map_err(broken)?;
         connections.check_keys().await.map_err(|_| Problem::new("encryption_keys", WrongKeys))?;
+        let datasets = Datasets::new(datasets::Parts {
+            db: db.clone(),
+            journal: journal.clone(),
+            catalogue: catalogue.clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            settings: datasets::Settings { job_tick: config.job_tick, probe_interval: config.probe_interval },
+        });
         let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
         let jobs = Jobs::new(
             connections.clone(),
+            datasets.clone(),
             journal.clone(),
             kept_answers.clone(),
             job_settings(config),
@@ -127,6 +138,7 @@ impl App {
             catalogue,
             provider,
             connections: connections.clone(),
+            datasets,
             notifications,
             journal: journal.clone(),
         };

@@ -82,7 +82,8 @@ impl Connections {
             Finding::Broken(..) | Finding::Nothing => {}
             Finding::Works => {
                 change.note_answered(&held, Endpoint::Account).await?;
-                change.regain(&mut held, &[connection], Healed::ByItself).await?;
+                let regained = change.without_datasets_to_regain(&held, vec![connection]).await?;
+                change.regain(&mut held, &regained, Healed::ByItself).await?;
                 let account = held.member(connection).and_then(|member| member.row.account_id.clone());
                 let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
                 self.note_account(&change, &held, connection, false, next).await?;
@@ -161,7 +162,7 @@ impl Connections {
         Ok(())
     }
 
-    async fn note_account(
+    pub(super) async fn note_account(
         &self,
         change: &Change<'_>,
         held: &Held,

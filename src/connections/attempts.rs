@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     Connections,
+    conflicts::conflict_node,
     credentials::Fresh,
     lifecycle::Change,
     plan::{Carried, Plan},
@@ -31,7 +32,7 @@ use crate::{
     catalogue::Connector,
     clock::random,
     error::{Error, Result, UserError, UserErrorCode},
-    ids::{self, Kind, NodeId},
+    ids::{self, Kind},
     journal::{Facts, NewEntry, Viewing},
     provider::{Account, AuthorizationRequest, new_verifier},
 };
@@ -313,17 +314,6 @@ impl Change<'_> {
 async fn stored_status(txn: &DatabaseTransaction, id: Uuid) -> Result<AttemptStatus> {
     let row = attempt::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
     row.map(|row| row.status).ok_or_else(|| Error::internal("an attempt that is gone"))
-}
-
-/// The thing that is in the way, as a node.
-pub(super) fn conflict_node(conflict: crate::error::Conflict) -> NodeId {
-    use crate::error::Conflict;
-    match conflict {
-        Conflict::Client(id) => Kind::Client.of(id),
-        Conflict::Connection(id) => Kind::Connection.of(id),
-        Conflict::Authorization(id) => Kind::Authorization.of(id),
-        Conflict::User(id) => Kind::User.of(id),
-    }
 }
 
 /// The name of an attempt's cookie: one each, so that two at once do not meet.

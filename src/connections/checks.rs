@@ -44,6 +44,8 @@ pub(super) enum Occasion {
     Check,
     /// Somebody says that it does not.
     Report,
+    /// A dataset reads through it.
+    Read,
 }
 
 impl Occasion {
@@ -54,12 +56,17 @@ impl Occasion {
             Self::Use => "renew-for-use",
             Self::Check => "check",
             Self::Report => "report",
+            Self::Read => "refresh-datasets",
         }
     }
 
     /// Who noticed what was `found` so.
     pub(super) fn detector(self, found: Detector) -> Detector {
-        if self == Self::Report { Detector::Report } else { found }
+        match self {
+            Self::Report => Detector::Report,
+            Self::Read => Detector::DatasetRefresh,
+            Self::Due(_) | Self::Use | Self::Check => found,
+        }
     }
 }
 
@@ -210,7 +217,7 @@ impl Connections {
     pub(super) async fn go_ahead(&self, look: &Look) -> Option<Go> {
         match look.occasion {
             Occasion::Due(_) => self.provider.turn(&look.connector).await.map(Go::InTurn),
-            Occasion::Use | Occasion::Check | Occasion::Report => Some(Go::AtOnce),
+            Occasion::Use | Occasion::Check | Occasion::Report | Occasion::Read => Some(Go::AtOnce),
         }
     }
 
@@ -220,7 +227,7 @@ impl Connections {
     }
 
     /// The same, as it is now; as it was, where it has gone meanwhile: then nothing is written.
-    async fn look_again(&self, look: Look) -> Result<Look> {
+    pub(super) async fn look_again(&self, look: Look) -> Result<Look> {
         let row = authorization::Entity::find_by_id(look.row.id).one(self.db.reader()).await?;
         Ok(match row.filter(|row| row.credential.is_some()) {
             Some(row) => Look { row, ..look },

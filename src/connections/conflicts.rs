@@ -11,6 +11,7 @@ use super::{Connections, lifecycle::Change, settle::meanwhile, visibility};
 use crate::{
     access::Viewer,
     error::{Conflict, Error, Result, UserError, UserErrorCode},
+    ids::{Kind, NodeId},
 };
 
 impl Connections {
@@ -90,4 +91,15 @@ pub(super) fn external_id_taken(by: Uuid) -> UserError {
     UserError::new(UserErrorCode::Conflict, "Another connection has this external id.")
         .at(["externalId"])
         .against(Conflict::Connection(by))
+}
+
+/// The thing that is in the way, as a node.
+pub fn conflict_node(conflict: Conflict) -> NodeId {
+    match conflict {
+        Conflict::Client(id) => Kind::Client.of(id),
+        Conflict::Connection(id) => Kind::Connection.of(id),
+        Conflict::Authorization(id) => Kind::Authorization.of(id),
+        Conflict::User(id) => Kind::User.of(id),
+        Conflict::Dataset(id) => Kind::Dataset.of(id),
+    }
 }

@@ -3,8 +3,6 @@
 //! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
 //! a claim that was lost costs a call and never a truth.
 
-use std::{convert::Infallible, time::Duration};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Endpoint, Status, authorization, connection, connector};
 use sea_orm::{
@@ -15,12 +13,11 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Connections;
-use crate::{error::Result, ids};
-
-/// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
-const CLAIMED: TimeDelta = TimeDelta::seconds(10);
-/// How often a claim is kept up.
-const KEEP_UP: Duration = Duration::from_secs(3);
+use crate::{
+    claims::{self, CLAIMED},
+    error::Result,
+    ids,
+};
 
 /// The right to work on authorizations, until they are released or its time is over.
 #[derive(Debug, Clone)]
@@ -196,23 +193,9 @@ impl Connections {
 
     /// Does `work` under a claim, which is kept up meanwhile, and given back after.
     pub(super) async fn under<T>(&self, claim: &Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        // Beside each other: work that waits for keeping up, while that waits for the row that work has locked, would
-        // wait for ever; and work that was cut off could lose the only copy of a token.
-        let done = tokio::select! {
-            done = work => done,
-            never = self.keep_up(claim) => match never {},
-        };
+        let done = claims::under(work, || self.prolong(claim)).await;
         self.release(claim, &claim.authorizations).await?;
         done
-    }
-
-    async fn keep_up(&self, claim: &Claim) -> Infallible {
-        loop {
-            tokio::time::sleep(KEEP_UP).await;
-            if let Err(error) = self.prolong(claim).await {
-                tracing::warn!(authorizations = claim.authorizations.len(), ?error, "a claim could not be kept up");
-            }
-        }
     }
 
     async fn prolong(&self, claim: &Claim) -> Result<()> {

@@ -35,7 +35,7 @@ impl Connections {
             }
             Finding::Works => {
                 change.note_answered(&held, Endpoint::Api).await?;
-                if held.authorization.status == Status::Disconnected {
+                if held.authorization.status == Status::Disconnected && !change.is_datasets_to_heal(&held).await? {
                     change.heal(&mut held, Healed::ByItself).await?;
                 }
                 self.regain_spoken_for(&mut change, &mut held, look).await?;
@@ -79,6 +79,7 @@ impl Connections {
     async fn regain_spoken_for(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
         let lost: Vec<Uuid> =
             spoken_for(held, &look.connector).filter(|row| row.lost_access).map(|row| row.id).collect();
+        let lost = change.without_datasets_to_regain(held, lost).await?;
         change.regain(held, &lost, Healed::ByItself).await
     }
 

@@ -6,6 +6,7 @@
 //! | `held.rs` | locking an authorization with its connections |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
+//! | `reading.rs`, `readers.rs` | reading rows for datasets, and what of datasets follows connections |
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
@@ -46,6 +47,8 @@ mod ownership;
 mod pauses;
 mod plan;
 mod plug;
+mod readers;
+mod reading;
 mod reconnect;
 mod remove;
 mod renewals;
@@ -66,6 +69,7 @@ pub use batches::Batch;
 pub use callback::{Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use check::Report;
+pub use conflicts::conflict_node;
 pub use connect::{Connect, ConnectUsing, Started};
 pub use connect_accounts::{AccountToConnect, ConnectAccounts, ConnectedAccount};
 pub use counts::Counts;
@@ -74,9 +78,11 @@ pub use due::Due;
 pub use filter::{ConnectionFilter, Relation};
 pub use list::{Abilities, ConnectionOrder, OrderField};
 pub use outcome::{attempt_connections, attempt_error};
+pub use reading::{Ask, Unread};
 pub use reconnect::{Reconnect, Reconnected};
 pub use remove::Removed;
 pub use update::Update;
+pub use visibility::connections as visible;
 
 use crate::{
     catalogue::{Auth, Catalogue, Connector, DataMode},
@@ -158,6 +164,22 @@ impl Connections {
             .unwrap_or_else(|| slug.to_owned())
     }
 
+    /// How the connector's data is read; as its file last said, where that is gone.
+    pub fn mode(&self, slug: &str) -> entity::DataMode {
+        let remembered = || self.known.iter().find(|row| row.slug == slug).map(|row| row.mode);
+        self.catalogue
+            .get(slug)
+            .map(|connector| mode(connector))
+            .or_else(remembered)
+            .unwrap_or(entity::DataMode::Warehouse)
+    }
+
+    /// How the data of a connection is read, whether it was removed or not.
+    pub async fn mode_of(&self, id: uuid::Uuid) -> Result<entity::DataMode> {
+        let row = entity::connection::Entity::find_by_id(id).one(self.db.reader()).await?;
+        Ok(self.mode(&row.ok_or_else(|| Error::internal("a connection that never was"))?.connector))
+    }
+
     /// Connectors that were known once and have no file now.
     pub fn forgotten_connectors(&self) -> impl Iterator<Item = &connector::Model> {
         self.known.iter().filter(|row| self.catalogue.get(&row.slug).is_none())
@@ -179,6 +201,14 @@ fn method(connector: &Connector) -> entity::AuthMethod {
     }
 }
 
+/// How its data is read, as the tables keep it.
+fn mode(connector: &Connector) -> entity::DataMode {
+    match connector.mode {
+        DataMode::Warehouse => entity::DataMode::Warehouse,
+        DataMode::DirectQuery => entity::DataMode::DirectQuery,
+    }
+}
+
 /// Writes what the catalogue says now beside what it said before, and reads both.
 async fn remember(db: &Db, catalogue: &Catalogue) -> Result<Vec<connector::Model>> {
     let rows: Vec<_> = catalogue
@@ -189,10 +219,7 @@ async fn remember(db: &Db, catalogue: &Catalogue) -> Result<Vec<connector::Model
             name: Set(connector.name.clone()),
             category: Set(connector.category.clone()),
             method: Set(method(connector)),
-            mode: Set(match connector.mode {
-                DataMode::Warehouse => entity::DataMode::Warehouse,
-                DataMode::DirectQuery => entity::DataMode::DirectQuery,
-            }),
+            mode: Set(mode(connector)),
         })
         .collect();
     if !rows.is_empty() {

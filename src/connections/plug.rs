@@ -9,6 +9,7 @@ use super::{
     held::{Held, Member},
     lifecycle::Change,
     list::BATCH,
+    readers::KEYLESS,
 };
 use crate::{
     access::Viewer,
@@ -57,6 +58,7 @@ impl Change<'_> {
         if let Err(error) = connection::ActiveModel::from(row.clone()).insert(&self.txn).await {
             return Err(self.connections.in_the_way(error, &row).await);
         }
+        self.hand_datasets_to(std::slice::from_ref(&row)).await?;
         let details = json!({ "name": row.name, "connector": row.connector });
         self.tell_added(held, Kind::Connection.of(row.id), vec![row.clone()], details);
         Ok(row)
@@ -83,6 +85,7 @@ impl Change<'_> {
             };
         }
         rows.sort_by_key(|row| row.id);
+        self.hand_datasets_to(&rows).await?;
         if !rows.is_empty() {
             let names: Vec<Value> = rows.iter().map(added).collect();
             let details = json!({ "connector": held.authorization.connector, "connections": names });
@@ -117,7 +120,7 @@ impl Change<'_> {
             authorization_id: held.id(),
             account_id: account.map(|account| account.id.clone()),
             account_name: account.map(|account| account.name.clone()),
-            account_key: key.unwrap_or_else(|| format!("connection:{id}")),
+            account_key: key.unwrap_or_else(|| format!("{KEYLESS}{id}")),
             status: held.authorization.status,
             status_changed_at: self.now,
             lost_access: false,

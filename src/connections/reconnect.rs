@@ -196,7 +196,7 @@ impl Connections {
 
     /// A live connection that the viewer may do `action` to: NOT_FOUND where they do not see it, FORBIDDEN where they
     /// only do that.
-    pub(super) async fn tended(&self, viewer: &Viewer, id: Uuid, action: Action) -> Result<connection::Model> {
+    pub async fn tended(&self, viewer: &Viewer, id: Uuid, action: Action) -> Result<connection::Model> {
         let row =
             visibility::live_connections(viewer).filter(connection::Column::Id.eq(id)).one(self.db.reader()).await?;
         let row = row.ok_or_else(|| Error::not_found("connectionId"))?;

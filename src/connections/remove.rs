@@ -34,6 +34,8 @@ pub struct Removed {
     pub connection: Uuid,
     pub client: Option<Uuid>,
     pub authorization: Uuid,
+    /// How many datasets stay with their last rows.
+    pub kept_datasets: u64,
 }
 
 impl Connections {
@@ -45,12 +47,13 @@ impl Connections {
         let held = hold_one(&change.txn, row.authorization_id).await?;
         let held = held.filter(|held| held.member(id).is_some());
         let mut held = held.ok_or_else(|| Error::not_found("connectionId"))?;
+        let kept_datasets = change.datasets_of(id).await?;
         let retired = change.unplug(&mut held, id).await?;
         change.commit().await?;
         if let Some(connector) = self.connector_of(&row.connector) {
             self.revoke_retired(&connector, row.authorization_id, retired).await;
         }
-        Ok(Removed { connection: id, client: row.client_id, authorization: row.authorization_id })
+        Ok(Removed { connection: id, client: row.client_id, authorization: row.authorization_id, kept_datasets })
     }
 
     /// Gives back, at the provider, what an authorization that is no more had. What fails here is logged: the secret is
@@ -118,6 +121,7 @@ impl Change<'_> {
             .filter(connection::Column::Id.eq(id))
             .exec(&self.txn)
             .await?;
+        self.leave_datasets(&member).await?;
         let details = json!({ "name": member.row.name, "connector": member.row.connector, "disconnection": ended });
         let touched = vec![Touched { connection: id, before: Some(before), after: None }];
         self.tell("connection.removed", Kind::Connection.of(id), touched, details);

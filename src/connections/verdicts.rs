@@ -1,4 +1,4 @@
-//! One line of the log and one number for everything that a provider answers to a renewal or a probe.
+//! One line of the log and one number for everything that a provider answers to a renewal, a probe or a dataset.
 //!
 //! What it means is [`crate::provider`]'s to say, what becomes of it [`super::findings`]'. A line names ids and no secret;
 //! it is told at level `info` unless all is well.
@@ -22,6 +22,8 @@ pub(super) enum Asked {
     Probe,
     /// Does the account of this connection answer?
     Account(Uuid),
+    /// What are the rows that a dataset asks of this connection?
+    Rows(Uuid),
 }
 
 impl Asked {
@@ -29,7 +31,7 @@ impl Asked {
     fn endpoint(self) -> Endpoint {
         match self {
             Self::Renewal => Endpoint::Token,
-            Self::Probe | Self::Account(_) => Endpoint::Api,
+            Self::Probe | Self::Account(_) | Self::Rows(_) => Endpoint::Api,
         }
     }
 
@@ -38,6 +40,7 @@ impl Asked {
             Self::Renewal => "renewal",
             Self::Probe => "probe",
             Self::Account(_) => "account",
+            Self::Rows(_) => "rows",
         }
     }
 }
@@ -64,7 +67,7 @@ impl Connections {
         let verdict = answer.as_ref().map_or_else(word, |_| "works");
         self.providers.answered(&look.connector.slug, asked.name(), verdict, took);
         let connection = match asked {
-            Asked::Account(connection) => Some(Kind::Connection.of(connection)),
+            Asked::Account(connection) | Asked::Rows(connection) => Some(Kind::Connection.of(connection)),
             Asked::Renewal | Asked::Probe => None,
         };
         let (retry_after, why) = match answer {

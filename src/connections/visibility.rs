@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The connections that `viewer` may see, removed ones too.
-pub(super) fn connections(viewer: &Viewer) -> Select<connection::Entity> {
+pub fn connections(viewer: &Viewer) -> Select<connection::Entity> {
     connection::Entity::find()
         .filter(connection::Column::WorkspaceId.eq(viewer.workspace()))
         .filter(sees(viewer.sight()))

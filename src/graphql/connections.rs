@@ -11,6 +11,7 @@ use super::{
     beside::{self, Beside},
     catalogue::Connector,
     connection_inputs::{ConnectionFilter, ConnectionOrder, ConnectionStatus, decoded},
+    datasets::{self, Dataset},
     disconnections::Disconnection,
     execution::viewer,
     loaders::{Row, loaders},
@@ -169,6 +170,18 @@ impl Connection {
             }
         };
         Ok(users.into_iter().map(User::from).collect())
+    }
+
+    /// What is read through it, by id.
+    async fn datasets(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 0 to 100. Default: 50.")] first: Option<i32>,
+        #[graphql(desc = "A page's cursor: what follows it.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 0 to 100; not with `first`.")] last: Option<i32>,
+        #[graphql(desc = "A page's cursor: what comes before it.")] before: Option<String>,
+    ) -> Result<Page<Dataset>, ApiError> {
+        datasets::of_connection(ctx, self.row.id, &asked(first, after, last, before)).await
     }
 
     /// Whether the viewer may reconnect, update and check it.

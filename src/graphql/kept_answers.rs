@@ -7,7 +7,7 @@
 //! A claim keeps a second sending away while the first is worked on. When its holder is killed, the claim ends and the
 //! next sending is worked on as if it were the first: what the first one did before it was killed may then be found done.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::kept_answer::{ActiveModel, Column, Entity, Model};
@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     access::{Principal, Viewer},
+    claims::{self, CLAIMED},
     clock::{SharedClock, SharedEntropy},
     db::Db,
     error::{Error, Result},
@@ -30,10 +31,6 @@ use crate::{
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
-/// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
-const CLAIMED: TimeDelta = TimeDelta::seconds(10);
-/// How often a claim is kept up.
-const KEEP_UP: Duration = Duration::from_secs(3);
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
@@ -188,19 +185,7 @@ impl KeptAnswers {
 impl Claim {
     /// Does `work` under the claim, which is kept up meanwhile.
     pub(super) async fn under<T>(&self, work: impl Future<Output = T>) -> T {
-        tokio::select! {
-            done = work => done,
-            never = self.keep_up() => match never {},
-        }
-    }
-
-    async fn keep_up(&self) -> Infallible {
-        loop {
-            tokio::time::sleep(KEEP_UP).await;
-            if let Err(error) = self.prolong().await {
-                tracing::warn!(?error, "the claim on an idempotency key could not be kept up");
-            }
-        }
+        claims::under(work, || self.prolong()).await
     }
 
     async fn prolong(&self) -> Result<()> {

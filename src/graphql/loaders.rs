@@ -15,7 +15,7 @@ use async_graphql::{
     Context,
     dataloader::{DataLoader, Loader},
 };
-use entity::{api_key, authorization, client, connection, disconnection, incident};
+use entity::{api_key, authorization, client, connection, dataset, disconnection, incident};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -45,6 +45,7 @@ pub struct Ready {
     pub authorizations: DataLoader<By<Uuid, authorization::Model>>,
     pub connections: DataLoader<By<Uuid, connection::Model>>,
     pub disconnections: DataLoader<By<Uuid, disconnection::Model>>,
+    pub datasets: DataLoader<By<Uuid, dataset::Model>>,
     /// With whom a connection is shared.
     pub shares: DataLoader<By<Uuid, Vec<Uuid>>>,
     /// The disconnection that a connection is in.
@@ -83,6 +84,7 @@ impl Ready {
             disconnections: by(of, |with, viewer, ids| async move {
                 with.connections.disconnections_by_ids(&viewer, &ids).await
             }),
+            datasets: by(of, |with, viewer, ids| async move { with.datasets.by_ids(&viewer, &ids).await }),
             shares: by(of, |with, _, ids| async move { with.connections.shares_of(&ids).await }),
             current: by(of, |with, _, rows: Vec<Row<connection::Model>>| async move {
                 let models: Vec<_> = rows.iter().map(|row| row.row.clone()).collect();

@@ -11,9 +11,11 @@ use super::{
     authorizations::Authorization,
     catalogue::Connector,
     connections::Connection,
+    datasets::Dataset,
     disconnections::Disconnection,
     execution::viewer,
     loaders::loaders,
+    metrics::Metric,
     notifications::Notification,
     people::{Client, User, Viewer, Workspace},
     services::{Services, services},
@@ -41,6 +43,8 @@ pub enum Node {
     Connection(Connection),
     Disconnection(Disconnection),
     AuthorizationAttempt(AuthorizationAttempt),
+    Dataset(Dataset),
+    Metric(Metric),
     Notification(Notification),
     AuditEntry(AuditEntry),
 }
@@ -74,7 +78,9 @@ pub(super) async fn find(ctx: &Context<'_>, node: NodeId) -> Result<Option<Node>
             services.notifications.by_ids(viewer, &[id]).await?.pop().map(|row| Node::Notification(row.into()))
         }
         Kind::AuditEntry => services.journal.audit_entry(viewer, id).await?.map(|row| Node::AuditEntry(row.into())),
-        Kind::Workspace | Kind::Dataset | Kind::Metric => None,
+        Kind::Dataset => loaders(ctx)?.datasets.load_one(id).await?.map(|row| Node::Dataset(row.into())),
+        Kind::Metric => services.datasets.metric(viewer, id).await?.map(|row| Node::Metric(row.into())),
+        Kind::Workspace => None,
     })
 }
 

@@ -41,12 +41,7 @@ pub struct Page<T: OutputType> {
 impl<T: OutputType> Page<T> {
     /// The page that the domain read, of a list with this total.
     pub fn new<R: Into<T>>(page: pages::Page<R>, total: Total) -> Self {
-        let info = PageInfo {
-            has_next_page: page.has_next,
-            has_previous_page: page.has_previous,
-            start_cursor: page.rows.first().map(|(cursor, _)| cursor.clone()),
-            end_cursor: page.rows.last().map(|(cursor, _)| cursor.clone()),
-        };
+        let info = PageInfo::of(&page.rows, page.has_next, page.has_previous);
         let edges = page.rows.into_iter().map(|(cursor, row)| Edge { cursor, node: row.into() }).collect();
         Self { edges, info, total }
     }
@@ -110,4 +105,12 @@ pub struct PageInfo {
     start_cursor: Option<String>,
     /// The last row's cursor; null on an empty page.
     end_cursor: Option<String>,
+}
+
+impl PageInfo {
+    /// What lies around `rows`, each of which comes with its cursor.
+    pub(super) fn of<T>(rows: &[(String, T)], has_next_page: bool, has_previous_page: bool) -> Self {
+        let cursor = |row: Option<&(String, T)>| row.map(|(cursor, _)| cursor.clone());
+        Self { has_next_page, has_previous_page, start_cursor: cursor(rows.first()), end_cursor: cursor(rows.last()) }
+    }
 }

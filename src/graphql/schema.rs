@@ -12,8 +12,11 @@ use super::{
     connect::ConnectMutation,
     connect_accounts::ConnectAccountsMutation,
     connections::ConnectionsQuery,
+    dataset_changes::{DatasetsMutation, DatasetsSubscription},
+    datasets::DatasetsQuery,
     disconnections::DisconnectionsQuery,
     event_cursor::EventCursorQuery,
+    metrics::MetricsQuery,
     node::NodeQuery,
     notifications::{NotificationsMutation, NotificationsSubscription},
     people::PeopleQuery,
@@ -32,6 +35,8 @@ pub struct Query(
     ConnectionsQuery,
     AuthorizationsQuery,
     DisconnectionsQuery,
+    DatasetsQuery,
+    MetricsQuery,
     AttemptsQuery,
     AuditQuery,
     EventCursorQuery,
@@ -44,6 +49,7 @@ pub struct Mutation(
     ConnectMutation,
     ConnectAccountsMutation,
     UpkeepMutation,
+    DatasetsMutation,
     NotificationsMutation,
     PeopleMutation,
     ApiKeysMutation,
@@ -52,7 +58,7 @@ pub struct Mutation(
 /// What can be followed. Every event carries the `cursor` of its place in the workspace's journal; `after` replays
 /// what came since, in order, then goes on live. CURSOR_EXPIRED: read the list again.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(ChangesSubscription, NotificationsSubscription, AttemptsSubscription);
+pub struct Subscription(ChangesSubscription, DatasetsSubscription, NotificationsSubscription, AttemptsSubscription);
 
 /// The schema of this server.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;

@@ -9,6 +9,7 @@ use crate::{
     access::Viewer,
     catalogue::Catalogue,
     connections::Connections,
+    datasets::Datasets,
     error::{Error, Result},
     journal::Journal,
     notifications::Notifications,
@@ -23,6 +24,7 @@ pub struct Services {
     pub catalogue: Catalogue,
     pub provider: Provider,
     pub connections: Connections,
+    pub datasets: Datasets,
     pub notifications: Notifications,
     pub journal: Journal,
 }

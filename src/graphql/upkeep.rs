@@ -7,6 +7,7 @@ use super::{
     ApiError,
     authorizations::Authorization,
     connections::Connection,
+    counts::int,
     disconnections::DisconnectionReason,
     execution::viewer,
     loaders::loaders,
@@ -41,6 +42,12 @@ impl RemoveConnectionPayload {
     /// The connection's id.
     async fn removed_connection_id(&self) -> Option<ID> {
         self.done.as_ref().map(|removed| shown(Kind::Connection, removed.connection))
+    }
+
+    /// How many datasets are kept with their last rows, and taken over when the same account is connected again for the
+    /// same client.
+    async fn kept_datasets(&self) -> Option<i32> {
+        self.done.as_ref().map(|removed| int(removed.kept_datasets))
     }
 
     /// Whose it was; null for one of the workspace itself.

@@ -7,8 +7,8 @@ use super::{
     node::{self, Node},
 };
 use crate::{
-    error::{self, Conflict, Error, Result},
-    ids::{Kind, NodeId},
+    connections::conflict_node,
+    error::{self, Error, Result},
 };
 
 /// What was wrong with the input of a mutation.
@@ -65,13 +65,7 @@ impl UserError {
     /// What is in the way, as far as the viewer may see it.
     async fn conflicts_with(&self, ctx: &Context<'_>) -> Result<Option<Node>, ApiError> {
         let Some(conflict) = self.0.conflicts_with else { return Ok(None) };
-        let (kind, id) = match conflict {
-            Conflict::Client(id) => (Kind::Client, id),
-            Conflict::Connection(id) => (Kind::Connection, id),
-            Conflict::Authorization(id) => (Kind::Authorization, id),
-            Conflict::User(id) => (Kind::User, id),
-        };
-        node::find(ctx, NodeId { kind, id }).await
+        node::find(ctx, conflict_node(conflict)).await
     }
 }
 

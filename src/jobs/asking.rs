@@ -9,13 +9,37 @@ use tokio_util::sync::CancellationToken;
 use super::Jobs;
 use crate::{
     connections::{Batch, Due},
+    datasets,
     error::Result,
 };
+
+/// What is asked of providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    Connections(Due),
+    Datasets,
+}
+
+impl Asking {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Connections(Due::Renewal),
+        Self::Connections(Due::Probe),
+        Self::Connections(Due::Accounts),
+        Self::Datasets,
+    ];
+
+    fn job(self) -> &'static str {
+        match self {
+            Self::Connections(what) => what.job(),
+            Self::Datasets => datasets::JOB,
+        }
+    }
+}
 
 impl Jobs {
     /// Works off what is due of every connector at each tick; of one that is still at it, when that is done. Ends after the
     /// batches that run when `stop` is cancelled.
-    pub(super) async fn keep_asking(self, what: Due, stop: CancellationToken) {
+    pub(super) async fn keep_asking(self, what: Asking, stop: CancellationToken) {
         // Tasks, not futures of this one: what they have begun must go on while this waits for the database.
         let mut running = JoinSet::new();
         let mut busy: HashMap<Id, String> = HashMap::new();
@@ -44,7 +68,7 @@ impl Jobs {
     }
 
     /// The same, once, and to its end.
-    pub(super) async fn ask_once(&self, what: Due) -> Result<()> {
+    pub(super) async fn ask_once(&self, what: Asking) -> Result<()> {
         let due = self.due(what).await?;
         let at_once = due.len().max(1);
         let worked =
@@ -54,9 +78,12 @@ impl Jobs {
     }
 
     /// The connectors of which something is due. Where there are none, that was the round.
-    async fn due(&self, what: Due) -> Result<Vec<String>> {
+    async fn due(&self, what: Asking) -> Result<Vec<String>> {
         let begun = Instant::now();
-        let due = self.connections.due_connectors(what).await;
+        let due = match what {
+            Asking::Connections(what) => self.connections.due_connectors(what).await,
+            Asking::Datasets => self.datasets.due_connectors().await,
+        };
         if due.as_ref().map_or(true, Vec::is_empty) {
             self.ended(what, begun, &due);
         }
@@ -64,23 +91,27 @@ impl Jobs {
     }
 
     /// Takes batch after batch until nothing of the connector is due, or all is to stop.
-    async fn work_off(self, what: Due, connector: String, stop: CancellationToken) -> Result<()> {
+    async fn work_off(self, what: Asking, connector: String, stop: CancellationToken) -> Result<()> {
         let begun = Instant::now();
         let done = self.take_batches(what, &connector, &stop).await;
         self.ended(what, begun, &done);
         done
     }
 
-    fn ended<T>(&self, what: Due, begun: Instant, done: &Result<T>) {
+    fn ended<T>(&self, what: Asking, begun: Instant, done: &Result<T>) {
         self.telemetry.round(what.job(), begun.elapsed(), done.is_err());
         if let Err(error) = done {
             tracing::error!(job = what.job(), ?error, "a job failed; it is tried again");
         }
     }
 
-    async fn take_batches(&self, what: Due, connector: &str, stop: &CancellationToken) -> Result<()> {
+    async fn take_batches(&self, what: Asking, connector: &str, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
-            match self.connections.take_batch(what, connector).await? {
+            let batch = match what {
+                Asking::Connections(what) => self.connections.take_batch(what, connector).await?,
+                Asking::Datasets => self.datasets.take_batch(connector).await?,
+            };
+            match batch {
                 Batch::Empty => break,
                 Batch::Worked { failed } => self.telemetry.failed(what.job(), failed),
             }

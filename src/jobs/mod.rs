@@ -15,12 +15,10 @@ use chrono::TimeDelta;
 use entity::Topic;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use asking::Asking;
+
 use crate::{
-    connections::{Connections, Due},
-    error::Result,
-    graphql::KeptAnswers,
-    ids::Kind,
-    journal::Journal,
+    connections::Connections, datasets::Datasets, error::Result, graphql::KeptAnswers, ids::Kind, journal::Journal,
     telemetry,
 };
 
@@ -33,6 +31,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Jobs {
     connections: Connections,
+    datasets: Datasets,
     journal: Journal,
     kept_answers: KeptAnswers,
     settings: Arc<Settings>,
@@ -76,17 +75,18 @@ impl Job {
 impl Jobs {
     pub fn new(
         connections: Connections,
+        datasets: Datasets,
         journal: Journal,
         kept_answers: KeptAnswers,
         settings: Settings,
         telemetry: telemetry::Jobs,
     ) -> Self {
-        Self { connections, journal, kept_answers, settings: Arc::new(settings), telemetry }
+        Self { connections, datasets, journal, kept_answers, settings: Arc::new(settings), telemetry }
     }
 
     /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
     pub fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
-        for what in Due::ALL {
+        for what in Asking::ALL {
             tasks.spawn(self.clone().keep_asking(what, stop.clone()));
         }
         for job in Job::ALL {
@@ -96,7 +96,7 @@ impl Jobs {
 
     /// One round of every job, one after the other.
     pub async fn run_due(&self) -> Result<()> {
-        for what in Due::ALL {
+        for what in Asking::ALL {
             self.ask_once(what).await?;
         }
         for job in Job::ALL {

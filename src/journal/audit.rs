@@ -1,7 +1,7 @@
 //! The audit log: the journal as administrators read it.
 //!
-//! It shows what people and the server did: every entry about connections, datasets and administration, that somebody
-//! went to a provider (the start of an attempt), that somebody read their notifications, and what was refused
+//! It shows what people and the server did: every entry about connections, datasets and administration (of refreshes
+//! those that somebody asked for), that somebody went to a provider (the start of an attempt), that somebody read their notifications, and what was refused
 //! ([`super::refusals`]). So every mutation leaves something here. The further steps of an attempt, and who was told
 //! what, are noise: their outcome is an entry of its own.
 
@@ -27,6 +27,11 @@ pub const ATTEMPT_STARTED: &str = "attempt.started";
 
 /// Somebody read notifications of theirs: the one entry of that topic that the audit log shows.
 pub const NOTIFICATIONS_READ: &str = "notification.read";
+
+/// What came of a dataset's refresh.
+pub const REFRESHED: &str = "dataset.refreshed";
+pub const NOT_REFRESHED: &str = "dataset.failed";
+const REFRESHES: [&str; 2] = [REFRESHED, NOT_REFRESHED];
 
 /// Which entries: conditions are joined by AND, an absent one says nothing. Times are exclusive.
 #[derive(Debug, Clone, Default)]
@@ -74,11 +79,14 @@ impl Journal {
 
 /// What of the workspace's journal the audit log shows.
 fn shown(viewer: &Viewer) -> Select<journal_entry::Entity> {
-    use journal_entry::Column::{Action, Topic as About};
+    use journal_entry::Column::{Action, ActorUser, Topic as About};
     let only = |topic, action| Condition::all().add(About.eq(topic)).add(Action.eq(action));
-    let whole = About.is_in([Topic::Connections, Topic::Datasets, Topic::Audit]);
+    let whole = About.is_in([Topic::Connections, Topic::Audit]);
+    // The server refreshes all day.
+    let asked_for = Condition::any().add(ActorUser.is_not_null()).add(Action.is_not_in(REFRESHES));
+    let datasets = Condition::all().add(About.eq(Topic::Datasets)).add(asked_for);
     let (started, read) = (only(Topic::Attempts, ATTEMPT_STARTED), only(Topic::Notifications, NOTIFICATIONS_READ));
-    Journal::entries_of(viewer.workspace()).filter(Condition::any().add(whole).add(started).add(read))
+    Journal::entries_of(viewer.workspace()).filter(Condition::any().add(whole).add(datasets).add(started).add(read))
 }
 
 fn picked(viewer: &Viewer, filter: &AuditFilter) -> Result<Select<journal_entry::Entity>> {

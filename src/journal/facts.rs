@@ -14,6 +14,7 @@ pub enum Facts {
     None,
     Connections(Vec<Touched>),
     Notifications(Vec<Told>),
+    Dataset(DatasetFact),
 }
 
 /// One connection before and after a change; `before` is none for one that is new, `after` for one that is gone.
@@ -54,6 +55,16 @@ pub struct Told {
     pub notification: Uuid,
 }
 
+/// What filters and visibility need of a dataset: what it reads through, and who sees that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetFact {
+    pub dataset: Uuid,
+    pub connection: Uuid,
+    pub client: Option<Uuid>,
+    pub owner: Option<Uuid>,
+    pub shares: Vec<Uuid>,
+}
+
 impl Facts {
     pub(super) fn pack(&self) -> Option<Vec<u8>> {
         // Facts are plain data: postcard cannot fail on them.
@@ -71,7 +82,7 @@ impl Facts {
     pub fn connections(&self) -> &[Touched] {
         match self {
             Self::Connections(touched) => touched,
-            Self::None | Self::Notifications(_) => &[],
+            Self::None | Self::Notifications(_) | Self::Dataset(_) => &[],
         }
     }
 
@@ -79,7 +90,15 @@ impl Facts {
     pub fn notifications(&self) -> &[Told] {
         match self {
             Self::Notifications(told) => told,
-            Self::None | Self::Connections(_) => &[],
+            Self::None | Self::Connections(_) | Self::Dataset(_) => &[],
+        }
+    }
+
+    /// The dataset it is about.
+    pub fn dataset(&self) -> Option<&DatasetFact> {
+        match self {
+            Self::Dataset(fact) => Some(fact),
+            Self::None | Self::Connections(_) | Self::Notifications(_) => None,
         }
     }
 }

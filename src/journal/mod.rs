@@ -24,9 +24,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub use audit::{ATTEMPT_STARTED, AuditFilter, NOTIFICATIONS_READ};
+pub use audit::{ATTEMPT_STARTED, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESHED};
 pub use entry::{Entry, NewEntry};
-pub use facts::{Fact, Facts, Told, Touched};
+pub use facts::{DatasetFact, Fact, Facts, Told, Touched};
 pub use feed::Following;
 pub use refusals::{REFUSED, Refusals};
 pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};

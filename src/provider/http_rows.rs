@@ -16,3 +16,19 @@ impl Provider {
         Err(NoRows::Query("This data source has no API to ask.".to_owned()))
     }
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueryFault {
+    #[error("x")]
+    Path,
+}
+impl QueryFault {
+    pub fn field(self) -> &'static str {
+        "path"
+    }
+}
+impl HttpQuery {
+    pub fn check(&self, _connector: &Connector) -> Result<(), QueryFault> {
+        Ok(())
+    }
+}

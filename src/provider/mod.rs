@@ -42,6 +42,7 @@ use crate::{
 pub use allowed::{AllowedHost, AllowedHostError};
 pub use classify::{Failure, Rejection};
 pub use credential::{Account, Credential, Grant, OAuthTokens};
+pub use http_rows::QueryFault;
 pub use key_document::{KeyDocument, NotSafe};
 pub use oauth::{AuthorizationRequest, new_verifier};
 pub use outbound::{Limits, Outbound, OutboundError, Resolve, SystemResolver};

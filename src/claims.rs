@@ -1,0 +1,40 @@
+//! Claims: the right to work on a row, over all nodes, until a deadline that is kept up while the work lasts.
+//!
+//! The rows that are claimed belong to other rooms, which write owner and deadline and say how the deadline moves. A claim
+//! whose holder was killed runs out by itself. It is never the fence: what is written under one has a version to go by.
+
+use std::{convert::Infallible, time::Duration};
+
+use chrono::TimeDelta;
+
+use crate::error::Result;
+
+/// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
+pub const CLAIMED: TimeDelta = TimeDelta::seconds(10);
+/// How often a claim is kept up.
+const KEEP_UP: Duration = Duration::from_secs(3);
+
+/// Does `work` while `prolong` moves the deadline of its claim.
+pub async fn under<T, P>(work: impl Future<Output = T>, prolong: impl Fn() -> P) -> T
+where
+    P: Future<Output = Result<()>>,
+{
+    // Beside each other: work that waits for keeping up, while that waits for the row that work has locked, would wait for
+    // ever; and work that was cut off could lose the only copy of a token.
+    tokio::select! {
+        done = work => done,
+        never = keep_up(prolong) => match never {},
+    }
+}
+
+async fn keep_up<P>(prolong: impl Fn() -> P) -> Infallible
+where
+    P: Future<Output = Result<()>>,
+{
+    loop {
+        tokio::time::sleep(KEEP_UP).await;
+        if let Err(error) = prolong().await {
+            tracing::warn!(?error, "a claim could not be kept up");
+        }
+    }
+}

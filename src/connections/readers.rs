@@ -1,0 +1,142 @@
+//! Datasets, as far as they follow connections: which of them a removed connection leaves behind, who takes those over,
+//! and which outages are theirs to end.
+//!
+//! Of a dataset's row this writes what it reads through and that it is due; all else is the datasets' own.
+
+use chrono::{DateTime, Utc};
+use entity::{Detector, Topic, connection, dataset};
+use sea_orm::{
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait as _},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    held::{Held, Member},
+    lifecycle::Change,
+    visibility::column,
+};
+use crate::{
+    error::Result,
+    ids::Kind,
+    journal::{DatasetFact, Facts, NewEntry},
+};
+
+/// What the key of a connection begins with that has no account and no fields to go by.
+pub(super) const KEYLESS: &str = "connection:";
+
+impl Change<'_> {
+    /// How many datasets read through a connection.
+    pub(super) async fn datasets_of(&self, connection: Uuid) -> Result<u64> {
+        Ok(reading_through([connection]).count(&self.txn).await?)
+    }
+
+    /// A connection is removed: its datasets stay as they are, and are not refreshed.
+    pub(super) async fn leave_datasets(&mut self, member: &Member) -> Result<()> {
+        self.turn_datasets(vec![member.row.id], &member.row, &member.shares, None).await
+    }
+
+    /// Datasets of removed connections go over to `rows`, new connections of one connector, each where the same account
+    /// was connected for the same client; where nothing tells an account, from the one removed connection there is.
+    pub(super) async fn hand_datasets_to(&mut self, rows: &[connection::Model]) -> Result<()> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let with_datasets = dataset::Entity::find().filter(dataset::Column::WorkspaceId.eq(self.workspace));
+        let left = connection::Entity::find()
+            .filter(connection::Column::WorkspaceId.eq(self.workspace))
+            .filter(connection::Column::Connector.eq(&first.connector))
+            .filter(connection::Column::RemovedAt.is_not_null())
+            .filter(connection::Column::Id.in_subquery(column(with_datasets, dataset::Column::ConnectionId)))
+            .all(&self.txn)
+            .await?;
+        for row in rows {
+            let before = predecessors(row, &left);
+            if !before.is_empty() {
+                self.turn_datasets(before, row, &[], Some(self.now)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Datasets that read through one of `connections` read through `row`, and are due at `refresh_at`. A refresh on the
+    /// way comes to nothing.
+    async fn turn_datasets(
+        &mut self,
+        connections: Vec<Uuid>,
+        row: &connection::Model,
+        shares: &[Uuid],
+        refresh_at: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        let turned = dataset::Entity::update_many()
+            .col_expr(dataset::Column::ConnectionId, Expr::value(row.id))
+            .col_expr(dataset::Column::RefreshAt, Expr::value(refresh_at))
+            .col_expr(dataset::Column::NeedsReconnect, Expr::value(false))
+            .col_expr(dataset::Column::Version, Expr::col(dataset::Column::Version).add(1))
+            .filter(dataset::Column::ConnectionId.is_in(connections))
+            .exec_with_returning(&self.txn)
+            .await?;
+        let actor = self.actor;
+        self.note(turned.into_iter().map(|dataset| NewEntry {
+            topic: Topic::Datasets,
+            action: "dataset.updated",
+            actor,
+            subject: Kind::Dataset.of(dataset.id),
+            facts: Facts::Dataset(DatasetFact {
+                dataset: dataset.id,
+                connection: row.id,
+                client: row.client_id,
+                owner: row.created_by,
+                shares: shares.to_vec(),
+            }),
+            details: json!({ "name": dataset.name, "connection": Kind::Connection.of(row.id).to_string() }),
+        }));
+        Ok(())
+    }
+
+    /// Whether a dataset found that the authorization as a whole does not work, and looks again by itself. Then it is what
+    /// ends the outage, and no probe, which may ask for less than datasets do.
+    pub(super) async fn is_datasets_to_heal(&self, held: &Held) -> Result<bool> {
+        match &held.disconnection {
+            Some(open) if open.detected_by == Detector::DatasetRefresh => {
+                let members: Vec<Uuid> = held.members.iter().map(|member| member.row.id).collect();
+                Ok(!self.awaited(members).await?.is_empty())
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Those of `connections` that lost access on their own and that no dataset looks after so.
+    pub(super) async fn without_datasets_to_regain(&self, held: &Held, connections: Vec<Uuid>) -> Result<Vec<Uuid>> {
+        let found_by_dataset = |id: &&Uuid| {
+            let own = held.member(**id).and_then(|member| member.own.as_ref());
+            own.is_some_and(|own| own.detected_by == Detector::DatasetRefresh)
+        };
+        let awaited = self.awaited(connections.iter().filter(found_by_dataset).copied().collect()).await?;
+        Ok(connections.into_iter().filter(|id| !awaited.contains(id)).collect())
+    }
+
+    /// Those of `connections` of which a dataset waits until they work.
+    async fn awaited(&self, connections: Vec<Uuid>) -> Result<Vec<Uuid>> {
+        if connections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let waiting = reading_through(connections).filter(dataset::Column::NeedsReconnect.eq(true));
+        let awaited = waiting.select_only().column(dataset::Column::ConnectionId).distinct();
+        Ok(awaited.into_tuple().all(&self.txn).await?)
+    }
+}
+
+/// The removed connections whose place `row` takes.
+fn predecessors(row: &connection::Model, left: &[connection::Model]) -> Vec<Uuid> {
+    let of_client = left.iter().filter(|gone| gone.client_id == row.client_id);
+    if !row.account_key.starts_with(KEYLESS) {
+        return of_client.filter(|gone| gone.account_key == row.account_key).map(|gone| gone.id).collect();
+    }
+    let keyless: Vec<Uuid> =
+        of_client.filter(|gone| gone.account_key.starts_with(KEYLESS)).map(|gone| gone.id).collect();
+    if keyless.len() == 1 { keyless } else { Vec::new() }
+}
+
+fn reading_through(connections: impl IntoIterator<Item = Uuid>) -> sea_orm::Select<dataset::Entity> {
+    dataset::Entity::find().filter(dataset::Column::ConnectionId.is_in(connections))
+}

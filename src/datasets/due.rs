@@ -1,0 +1,163 @@
+//! Which datasets are due, and who refreshes them: one at a time, over all nodes, by a claim.
+//!
+//! Due are those whose time has come, and those that waited for their connection to work again.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{Status, connection, dataset};
+use futures_util::{StreamExt, stream};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
+    Select,
+    sea_query::{Expr, LockBehavior, LockType},
+};
+use uuid::Uuid;
+
+use super::Datasets;
+use crate::{
+    access::Viewer,
+    claims::{self, CLAIMED},
+    connections::Batch,
+    error::Result,
+    ids::{self, Kind},
+    provider::Haste,
+};
+
+/// The job that refreshes what is due.
+pub const JOB: &str = "refresh-datasets";
+/// How many of a connector are refreshed at once by one node.
+const AT_ONCE: u64 = 4;
+
+/// The right to refresh a dataset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) run: Uuid,
+    pub(super) dataset: Uuid,
+}
+
+impl Datasets {
+    /// The connectors of which datasets are due.
+    pub async fn due_connectors(&self) -> Result<Vec<String>> {
+        let slugs = self.due().column(connection::Column::Connector).distinct();
+        let slugs: Vec<String> = slugs.into_tuple().all(self.db.reader()).await?;
+        Ok(slugs.into_iter().filter(|slug| self.catalogue.get(slug).is_some()).collect())
+    }
+
+    /// Refreshes a few of a connector's datasets that are due.
+    pub async fn take_batch(&self, connector: &str) -> Result<Batch> {
+        let due: Vec<Uuid> = self
+            .due()
+            .column(dataset::Column::Id)
+            .filter(connection::Column::Connector.eq(connector))
+            .order_by_asc(dataset::Column::RefreshAt)
+            .limit(AT_ONCE)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        let mut claims = Vec::with_capacity(due.len());
+        for dataset in due {
+            claims.extend(self.claim(dataset).await?);
+        }
+        if claims.is_empty() {
+            return Ok(Batch::Empty);
+        }
+        let (at_once, all) = (claims.len(), stream::iter(claims));
+        let refreshed = all.map(|claim| self.refresh_due(claim)).buffer_unordered(at_once);
+        let failed = refreshed.filter(|failed| std::future::ready(*failed)).count().await;
+        Ok(Batch::Worked { failed })
+    }
+
+    /// Refreshes one that is claimed. Whether that failed for want of anything but rows.
+    async fn refresh_due(&self, claim: Claim) -> bool {
+        let refreshed = async {
+            let Some(row) = dataset::Entity::find_by_id(claim.dataset).one(self.db.reader()).await? else {
+                return Ok(());
+            };
+            let job = Viewer::job(JOB, row.workspace_id);
+            self.refresh_claimed(&claim, &row, job.actor(), Haste::InTurn).await
+        };
+        let failed = self.under(&claim, refreshed).await;
+        if let Err(error) = &failed {
+            let dataset = Kind::Dataset.of(claim.dataset);
+            tracing::error!(job = JOB, %dataset, ?error, "this one failed; it is tried again");
+        }
+        failed.is_err()
+    }
+
+    /// Claims a dataset; none when somebody else has it.
+    pub(super) async fn claim(&self, dataset: Uuid) -> Result<Option<Claim>> {
+        let run = ids::new(self.clock.now(), &*self.entropy);
+        let now = self.db.time(self.clock.now()).await?;
+        let free = dataset::Entity::find()
+            .select_only()
+            .column(dataset::Column::Id)
+            .filter(dataset::Column::Id.eq(dataset))
+            .filter(unclaimed(now))
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .into_query();
+        let claimed = dataset::Entity::update_many()
+            .col_expr(dataset::Column::ClaimedBy, Expr::value(run))
+            .col_expr(dataset::Column::ClaimedUntil, Expr::value(now + CLAIMED))
+            .filter(dataset::Column::Id.in_subquery(free))
+            .exec(self.db.writer())
+            .await?;
+        Ok((claimed.rows_affected == 1).then_some(Claim { run, dataset }))
+    }
+
+    /// Does `work` under a claim, which is kept up meanwhile, and given back after. What is still due then is due again a
+    /// tick later and no sooner.
+    pub(super) async fn under<T>(&self, claim: &Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let done = claims::under(work, || self.prolong(claim)).await;
+        let now = self.clock.now();
+        let later = Expr::case(dataset::Column::RefreshAt.lte(now), now + self.tick());
+        dataset::Entity::update_many()
+            .col_expr(dataset::Column::ClaimedBy, Expr::value(None::<Uuid>))
+            .col_expr(dataset::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .col_expr(dataset::Column::RefreshAt, later.finally(Expr::col(dataset::Column::RefreshAt)).into())
+            .filter(dataset::Column::Id.eq(claim.dataset))
+            .filter(dataset::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
+            .await?;
+        done
+    }
+
+    async fn prolong(&self, claim: &Claim) -> Result<()> {
+        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        dataset::Entity::update_many()
+            .col_expr(dataset::Column::ClaimedUntil, Expr::value(until))
+            .filter(dataset::Column::Id.eq(claim.dataset))
+            .filter(dataset::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+
+    pub(super) fn tick(&self) -> TimeDelta {
+        TimeDelta::from_std(self.settings.job_tick).unwrap_or(CLAIMED)
+    }
+
+    /// Datasets that are due and free, of connections that are there.
+    fn due(&self) -> Select<dataset::Entity> {
+        let now = self.clock.now();
+        let connected_again = Condition::all()
+            .add(dataset::Column::NeedsReconnect.eq(true))
+            .add(connection::Column::Status.ne(Status::Disconnected));
+        dataset::Entity::find()
+            .select_only()
+            .join(JoinType::InnerJoin, its_connection())
+            .filter(connection::Column::RemovedAt.is_null())
+            .filter(Condition::any().add(dataset::Column::RefreshAt.lte(now)).add(connected_again))
+            .filter(unclaimed(now))
+    }
+}
+
+/// From a dataset to what it reads through.
+pub(super) fn its_connection() -> RelationDef {
+    dataset::Entity::belongs_to(connection::Entity)
+        .from(dataset::Column::ConnectionId)
+        .to(connection::Column::Id)
+        .into()
+}
+
+fn unclaimed(now: DateTime<Utc>) -> Condition {
+    Condition::any().add(dataset::Column::ClaimedUntil.is_null()).add(dataset::Column::ClaimedUntil.lte(now))
+}

@@ -1,0 +1,230 @@
+//! One refresh: its source is asked outside of any transaction, and what came of it is written in one, all or nothing. It
+//! is dropped when the dataset was edited meanwhile, or somebody else has taken it over.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{DataMode, DatasetStatus, Status, Topic, connection, connection_share, dataset};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Datasets, due::Claim, limits, query::query_of, snapshots};
+use crate::{
+    access::{Actor, Viewer},
+    clock::jittered,
+    connections::{Ask, Unread},
+    error::{Error, Result},
+    ids::{self, Kind},
+    journal::{DatasetFact, Facts, NOT_REFRESHED, NewEntry, REFRESHED},
+    provider::{Haste, Rows},
+};
+
+/// The longest pause after failures.
+const PAUSE_AT_MOST: TimeDelta = TimeDelta::hours(6);
+
+type Answer = std::result::Result<Rows, Unread>;
+
+impl Datasets {
+    /// Reads what a dataset asks for.
+    pub(super) async fn read(&self, row: &dataset::Model, haste: Haste) -> Result<Answer> {
+        let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
+        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+        let limits = limits(self.connections.mode(&through.connector));
+        let ask = Ask { query: query_of(row)?, limits, haste, proven: row.proven };
+        self.connections.read(row.connection_id, ask).await
+    }
+
+    /// Refreshes a claimed dataset on behalf of `actor`.
+    pub(super) async fn refresh_claimed(
+        &self,
+        claim: &Claim,
+        row: &dataset::Model,
+        actor: Actor,
+        haste: Haste,
+    ) -> Result<()> {
+        let answer = self.read(row, haste).await?;
+        self.write(row, &answer, Writing { run: Some(claim.run), actor, told: true }).await
+    }
+
+    /// Writes what a live reading says of its dataset. It is told when that changed: not that it works as before, since
+    /// whoever hears so would look again.
+    pub(super) async fn write_live(&self, row: &dataset::Model, answer: &Answer) -> Result<()> {
+        self.write(
+            row,
+            answer,
+            Writing { run: None, actor: Viewer::job("read-live", row.workspace_id).actor(), told: false },
+        )
+        .await
+    }
+
+    async fn write(&self, row: &dataset::Model, answer: &Answer, how: Writing) -> Result<()> {
+        let txn = self.db.begin().await?;
+        let now = self.clock.now();
+        let held = dataset::Entity::find_by_id(row.id).lock_exclusive().one(&txn).await?;
+        let same = |held: &dataset::Model| {
+            held.version == row.version && how.run.is_none_or(|run| held.claimed_by == Some(run))
+        };
+        let Some(held) = held.filter(same) else { return Ok(()) };
+        let through = connection::Entity::find_by_id(held.connection_id).one(&txn).await?;
+        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+        let (after, action) = match answer {
+            Ok(rows) => {
+                let after = self.refreshed(&txn, &held, &through, rows, now).await?;
+                let action = (how.told || held.status != DatasetStatus::Fresh).then_some(REFRESHED);
+                (after, action)
+            }
+            Err(unread) => {
+                let after = self.failed(&held, &through, unread, now);
+                let changed = (held.status, &held.error) != (after.status, &after.error);
+                // What somebody asked for leaves a trace in any case.
+                let told = changed || (how.actor.user.is_some() && after.status == DatasetStatus::Failed);
+                (after, told.then_some(NOT_REFRESHED))
+            }
+        };
+        let entry = match action {
+            Some(action) => {
+                let details = json!({ "name": after.name, "rows": after.row_count, "error": after.error });
+                Some(entry(&txn, &after, action, how.actor, details).await?)
+            }
+            None => None,
+        };
+        after.into_active_model().reset_all().update(&txn).await?;
+        self.journal.commit(txn, row.workspace_id, entry.into_iter().collect()).await?;
+        Ok(())
+    }
+
+    /// The dataset with new rows, which are written, and the metrics computed from them.
+    pub(super) async fn refreshed(
+        &self,
+        txn: &DatabaseTransaction,
+        held: &dataset::Model,
+        through: &connection::Model,
+        rows: &Rows,
+        now: DateTime<Utc>,
+    ) -> Result<dataset::Model> {
+        let snapshot_id = match self.connections.mode(&through.connector) {
+            DataMode::DirectQuery => None,
+            DataMode::Warehouse => {
+                let id = ids::new(now, &*self.entropy);
+                snapshots::write(txn, held.id, id, now, &rows.rows).await?;
+                Some(id)
+            }
+        };
+        self.compute(txn, held.id, rows).await?;
+        Ok(dataset::Model {
+            status: DatasetStatus::Fresh,
+            error: None,
+            needs_reconnect: false,
+            failed_at: None,
+            failures: 0,
+            proven: true,
+            columns: json!(rows.columns),
+            row_count: i64::try_from(rows.rows.len()).unwrap_or(i64::MAX),
+            snapshot_id,
+            last_refreshed_at: Some(now),
+            refresh_at: self.next(held.refresh_every_minutes, now),
+            ..held.clone()
+        })
+    }
+
+    /// The dataset after a refresh that brought no rows: those it has stay.
+    fn failed(
+        &self,
+        held: &dataset::Model,
+        through: &connection::Model,
+        unread: &Unread,
+        now: DateTime<Utc>,
+    ) -> dataset::Model {
+        let waits = held.needs_reconnect && through.status == Status::Disconnected;
+        let put_off = |at| dataset::Model { needs_reconnect: waits, refresh_at: Some(at), ..held.clone() };
+        let next = self.next(held.refresh_every_minutes, now);
+        let retry = now + self.pause(held.failures);
+        let (error, needs_reconnect, refresh_at) = match unread {
+            // Nothing is known yet.
+            Unread::Changed if through.removed_at.is_some() => {
+                return dataset::Model { refresh_at: None, needs_reconnect: false, ..held.clone() };
+            }
+            Unread::DeniedOnce | Unread::Changed => return put_off(now + self.tick()),
+            Unread::Quiet(until) => return put_off(*until),
+            // Its probe finds out when it works again, and reconnecting makes the dataset due.
+            Unread::Disconnected { message, found_by_dataset: false } => (message, true, None),
+            Unread::Disconnected { message, found_by_dataset: true } => {
+                (message, true, Some(now + self.flagged_pause(held.failures)))
+            }
+            Unread::Failing { what, retry_after } => {
+                let asked = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
+                (what, false, Some(asked.unwrap_or(retry)))
+            }
+            Unread::NotConfigured(what) => (what, false, Some(retry)),
+            Unread::Denied(what) | Unread::Query(what) | Unread::TooMuch(what) => (what, false, next),
+        };
+        dataset::Model {
+            status: DatasetStatus::Failed,
+            error: Some(error.clone()),
+            needs_reconnect,
+            failed_at: Some(now),
+            failures: held.failures.saturating_add(1),
+            refresh_at,
+            ..held.clone()
+        }
+    }
+
+    /// When a dataset with this schedule is refreshed next: spread by a tenth, so that not all are due at once.
+    pub(super) fn next(&self, every_minutes: Option<i32>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        Some(now + jittered(TimeDelta::minutes(every_minutes?.into()), &*self.entropy))
+    }
+
+    /// From one job tick, doubling up to the probe interval.
+    fn pause(&self, failures: i32) -> TimeDelta {
+        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(PAUSE_AT_MOST);
+        doubled(self.tick(), failures).min(interval)
+    }
+
+    /// From twice the probe interval, doubling up to six hours, as probes of what is flagged.
+    fn flagged_pause(&self, failures: i32) -> TimeDelta {
+        let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(PAUSE_AT_MOST);
+        doubled(interval, failures.saturating_add(1)).min(PAUSE_AT_MOST)
+    }
+}
+
+/// How the outcome of a reading is written.
+struct Writing {
+    /// The run whose claim it is under; none where anybody's answer is as good.
+    run: Option<Uuid>,
+    actor: Actor,
+    /// Also that it works as before.
+    told: bool,
+}
+
+fn doubled(pause: TimeDelta, times: i32) -> TimeDelta {
+    let factor = 2_i32.saturating_pow(times.clamp(0, 20).unsigned_abs());
+    pause.checked_mul(factor).unwrap_or(PAUSE_AT_MOST)
+}
+
+/// An entry about a dataset, which those hear of who see what it reads through.
+pub(super) async fn entry(
+    db: &impl ConnectionTrait,
+    row: &dataset::Model,
+    action: &'static str,
+    actor: Actor,
+    details: Value,
+) -> Result<NewEntry> {
+    let facts = Facts::Dataset(fact(db, row).await?);
+    Ok(NewEntry { topic: Topic::Datasets, action, actor, subject: Kind::Dataset.of(row.id), facts, details })
+}
+
+pub(super) async fn fact(db: &impl ConnectionTrait, row: &dataset::Model) -> Result<DatasetFact> {
+    let through = connection::Entity::find_by_id(row.connection_id).one(db).await?;
+    let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+    let shares = connection_share::Entity::find()
+        .select_only()
+        .column(connection_share::Column::UserId)
+        .filter(connection_share::Column::ConnectionId.eq(through.id))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let (client, owner) = (through.client_id, through.created_by);
+    Ok(DatasetFact { dataset: row.id, connection: through.id, client, owner, shares })
+}
