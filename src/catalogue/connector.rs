@@ -229,6 +229,12 @@ impl Default for Pace {
 pub struct Api {
     pub base_url: Template,
     pub headers: BTreeMap<String, Template>,
+    /// GET: parameters go into the query. POST: they are the JSON body.
+    pub method: Method,
+    /// An answer leaves a list out that is empty, as the JSON of Protocol Buffers does.
+    pub omits_empty_lists: bool,
+    /// How the list in an answer goes on where the API pages.
+    pub pagination: Option<Paging>,
 }
 
 /// A request's body, filled in.
@@ -326,13 +332,13 @@ impl Accounts {
     /// The accounts in one answer, in its order. A member of the list without an id is left out.
     pub fn read(&self, answer: &Value) -> Vec<Named> {
         let prefix = self.id_prefix.as_deref();
-        let members = pointer::each(answer, &self.list).into_iter();
+        let members = self.members(answer).into_iter();
         members.filter_map(|account| named(account, &self.id, prefix, self.name.as_deref())).collect()
     }
 
-    /// How many members the list in one answer has, with an id or without.
-    pub fn members(&self, answer: &Value) -> usize {
-        pointer::each(answer, &self.list).len()
+    /// The members of the list in one answer, with an id or without.
+    pub fn members<'v>(&self, answer: &'v Value) -> Vec<&'v Value> {
+        pointer::each(answer, &self.list)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
         Request,
     },
     known::{Asked, Known, Stage},
-    paging,
+    paging::{self, First},
     problem::{Problem, Report},
     section::Section,
     template::{Namespace, Template},
@@ -204,7 +204,7 @@ fn accounts(section: Section<'_>, context: &Context) -> Option<Accounts> {
     let id = section.required("id", check::member_pointer);
     let id_prefix = section.parse("id_prefix", check::line);
     let name = section.parse("name", check::member_pointer);
-    let next = section.section("next").and_then(|next| paging::read(next, request.as_ref()));
+    let next = section.section("next").and_then(|next| paging::read(next, First::Accounts(request.as_ref())));
     section.close();
     Some(Accounts { request: request?, list: list?, id: id?, id_prefix, name, next })
 }
@@ -217,8 +217,11 @@ fn api(section: Section<'_>, context: &Context) -> Option<Api> {
         context.known.url(text, Stage::Chosen)
     });
     let headers = headers(&section, context, Stage::Chosen);
+    let method = section.choice("method", &METHOD_WORDS).unwrap_or(Method::Get);
+    let omits_empty_lists = section.flag("omits_empty_lists").is_some_and(toml::Spanned::into_inner);
+    let pagination = section.section("pagination").and_then(|next| paging::read(next, First::Dataset(method)));
     section.close();
-    Some(Api { base_url: base_url?, headers })
+    Some(Api { base_url: base_url?, headers, method, omits_empty_lists, pagination })
 }
 
 fn pace(section: Section<'_>) -> Pace {
@@ -271,6 +274,8 @@ fn names_account(template: &Template) -> bool {
     template.names().any(|(namespace, _)| namespace == Namespace::Account)
 }
 
+const METHOD_WORDS: [(&str, Method); 2] = [("GET", Method::Get), ("POST", Method::Post)];
+
 /// The keys of one request: its URL, its method and its body.
 type RequestKeys = [&'static str; 3];
 const REQUEST_KEYS: RequestKeys = ["url", "method", "body"];
@@ -291,7 +296,7 @@ fn request_at(
     headers: BTreeMap<String, Template>,
 ) -> Option<Request> {
     let url = section.parse(url_key, |text| context.known.url(text, stage));
-    let method = section.choice(method_key, &[("GET", Method::Get), ("POST", Method::Post)]);
+    let method = section.choice(method_key, &METHOD_WORDS);
     let body = section.parse(body_key, |text| context.known.body(text, stage));
     if section.has(body_key) && !section.has(method_key) || body.is_some() && method == Some(Method::Get) {
         let fault = format!("a body goes with `{method_key} = \"POST\"`");

@@ -36,7 +36,7 @@ pub use self::{
     },
     fields::{FieldFault, FieldProblem},
     listing::Criteria,
-    paging::{Numbered, Paging, Progress, Slot, Turn},
+    paging::{Carried, Numbered, Page, Paging, Progress, Slot, Turn},
     place::Place,
     problem::Problem,
     template::{Namespace, Placeholder, RenderError, Template, TemplateError, Values},

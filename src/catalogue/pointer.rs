@@ -36,8 +36,8 @@ pub fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Why a pointer of a file cannot be one.
-pub(super) fn fault(pointer: &str, is_list: bool) -> Option<&'static str> {
+/// Why a text cannot be a pointer.
+pub fn fault(pointer: &str, is_list: bool) -> Option<&'static str> {
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return Some("a JSON Pointer is empty or begins with `/`");
     }

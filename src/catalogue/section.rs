@@ -126,11 +126,20 @@ impl<'a> Section<'a> {
 
     /// A whole number above 0.
     pub(super) fn count(&self, key: &'static str) -> Option<u32> {
+        self.whole(key, 1, "a whole number above 0")
+    }
+
+    /// A whole number, which may be 0.
+    pub(super) fn number(&self, key: &'static str) -> Option<u32> {
+        self.whole(key, 0, "a whole number")
+    }
+
+    fn whole(&self, key: &'static str, least: u32, wanted: &str) -> Option<u32> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer();
-        let number = number.and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok()).filter(|n| *n > 0);
+        let number = number.and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok()).filter(|n| *n >= least);
         if number.is_none() {
-            self.wrong_shape(key, value, "a whole number above 0");
+            self.wrong_shape(key, value, wanted);
         }
         number
     }

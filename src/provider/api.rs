@@ -1,5 +1,5 @@
 //! What is asked of a provider's API with a credential: whose account it is, and whether it still works. Which accounts
-//! there are is asked in `accounts.rs`, by the same requests.
+//! there are is asked in `accounts.rs`, and rows in `http_rows.rs`, by requests that are signed here.
 //!
 //! Which requests these are is in the connector's file; what their answers mean is in `classify.rs`.
 
@@ -21,7 +21,11 @@ use super::{
     classify::{Failure, Rejection},
     credential::{Account, Credential},
     outbound::{Call, Redirects},
+    pages::set_parameter,
 };
+
+/// A media type.
+pub(super) const JSON: &str = "application/json";
 
 impl Provider {
     /// Whose account the credential opens; `None` where the connector's file has no `[identity]`. What the file wants kept
@@ -65,45 +69,46 @@ impl Provider {
         account: Option<&str>,
     ) -> Result<Value, Failure> {
         let call = call(request, &self.values_of(connector, credential).account(account))?;
-        self.ask_by(call, connector, credential, request, account).await
+        let call = self.signed(call, connector, credential, &request.headers, account)?;
+        classify::api_answer(&self.outbound.send(call).await?, self.clock.now())
     }
 
-    /// Asks by `call`, which is the request as its file has it, or turned to another page of the answer.
-    pub(super) async fn ask_by(
+    /// The call with all that says who asks, and the headers of the API and of its own.
+    pub(super) fn signed(
         &self,
         mut call: Call,
         connector: &Connector,
         credential: &Credential,
-        request: &Request,
+        headers: &BTreeMap<String, Template>,
         account: Option<&str>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Call, Failure> {
         let values = self.values_of(connector, credential).account(account);
         sign(&mut call, connector, credential)?;
         add_api_headers(&mut call, connector, &values)?;
-        add_headers(&mut call.headers, &request.headers, &values)?;
-        let answer = self.outbound.send(call).await?;
-        classify::api_answer(&answer, self.clock.now())
+        add_headers(&mut call.headers, headers, &values)?;
+        Ok(call)
     }
 }
 
 /// The request itself, without anything that says who asks.
 pub(super) fn call(request: &Request, values: &Values<'_>) -> Result<Call, Failure> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let mut body = Vec::new();
-    if let Some(payload) = request.payload(values)? {
-        let (kind, text) = match payload {
-            Payload::Json(text) => ("application/json", text),
-            Payload::Form(text) => ("application/x-www-form-urlencoded", text),
-        };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        body = text.into_bytes();
-    }
-    let method = match request.method {
+    let (kind, body) = match request.payload(values)? {
+        None => (None, String::new()),
+        Some(Payload::Json(text)) => (Some(JSON), text),
+        Some(Payload::Form(text)) => (Some("application/x-www-form-urlencoded"), text),
+    };
+    Ok(unsigned(request.method, request.url.render_url(values)?, kind, body.into_bytes()))
+}
+
+/// A call for JSON; `kind` is the media type of its body.
+pub(super) fn unsigned(method: catalogue::Method, url: Url, kind: Option<&'static str>, body: Vec<u8>) -> Call {
+    let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(JSON))]);
+    headers.extend(kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind))));
+    let method = match method {
         catalogue::Method::Get => Method::GET,
         catalogue::Method::Post => Method::POST,
     };
-    Ok(Call { method, url: request.url.render_url(values)?, headers, body, redirects: Redirects::Follow })
+    Call { method, url, headers, body, redirects: Redirects::Follow }
 }
 
 /// Puts the credential where the connector's file says.
@@ -131,7 +136,8 @@ fn place(call: &mut Call, placement: &Placement, key: &str) -> Result<(), Failur
             add_secret(&mut call.headers, header_name(name)?, &value.replace("{key}", key))
         }
         Placement::Query { name } => {
-            call.url.query_pairs_mut().append_pair(name, key);
+            // In the place of one that a parameter or the provider's own next address brings.
+            set_parameter(&mut call.url, name, key);
             Ok(())
         }
     }

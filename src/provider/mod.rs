@@ -7,7 +7,7 @@
 //! - `outbound.rs`: the only HTTP client, with `addresses.rs` and `allowed.rs`: who may be called
 //! - `oauth.rs`: sending a person out, redeeming codes, renewing, revoking; `token.rs`: lenient reading of token answers
 //! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
-//!   there are, page by page
+//!   there are; `pages.rs`: how lists go on
 //! - `classify.rs`: what an answer means; `patience.rs`: how long to wait; `pace.rs`: how fast to ask
 //! - `key_document.rs`: the keys of the customer's identity provider
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients
@@ -26,6 +26,7 @@ mod key_document;
 mod oauth;
 mod outbound;
 mod pace;
+mod pages;
 mod patience;
 mod rows;
 mod settings;

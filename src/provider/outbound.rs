@@ -57,6 +57,7 @@ impl Default for Limits {
 }
 
 /// A request to the outside. It holds secrets, hence no `Debug`.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -142,19 +143,24 @@ impl Outbound {
 
     /// Asks, and waits for the whole answer.
     pub(super) async fn send(&self, call: Call) -> Result<Answer, NoAnswer> {
+        self.send_for(call, self.limits.body).await
+    }
+
+    /// The same for an answer of another size: its body may have `most` bytes.
+    pub(super) async fn send_for(&self, call: Call, most: usize) -> Result<Answer, NoAnswer> {
         let host = call.url.host_str().unwrap_or_default().to_owned();
-        tokio::time::timeout(self.limits.total, self.follow(call)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(self.limits.total, self.follow(call, most)).await.unwrap_or_else(|_| {
             tracing::debug!(host, "a provider took too long");
             Err(NoAnswer::Unreachable)
         })
     }
 
-    async fn follow(&self, mut call: Call) -> Result<Answer, NoAnswer> {
+    async fn follow(&self, mut call: Call, most: usize) -> Result<Answer, NoAnswer> {
         let mut anonymous = false;
         for _ in 0..=MOST_REDIRECTS {
             let response = self.dial(&call).await?;
             let Some(next) = next_hop(&call, &response) else {
-                return self.read(response, anonymous).await;
+                return read(response, anonymous, most).await;
             };
             if next.origin() != call.url.origin() {
                 call.headers.clear();
@@ -191,20 +197,21 @@ impl Outbound {
     fn is_allowed(&self, url: &Url) -> bool {
         self.allowed.iter().any(|host| host.covers(url))
     }
+}
 
-    async fn read(&self, mut response: Response, anonymous: bool) -> Result<Answer, NoAnswer> {
-        let host = response.url().host_str().map(str::to_owned);
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(host.as_deref(), error))? {
-            if body.len() + chunk.len() > self.limits.body {
-                tracing::debug!(host, limit = self.limits.body, "a provider's answer was cut");
-                return Err(NoAnswer::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
+/// The answer, whose body may have `most` bytes.
+async fn read(mut response: Response, anonymous: bool, most: usize) -> Result<Answer, NoAnswer> {
+    let host = response.url().host_str().map(str::to_owned);
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(host.as_deref(), error))? {
+        if body.len() + chunk.len() > most {
+            tracing::debug!(host, limit = most, "a provider's answer was cut");
+            return Err(NoAnswer::TooLarge);
         }
-        Ok(Answer { status, headers, body, anonymous })
+        body.extend_from_slice(&chunk);
     }
+    Ok(Answer { status, headers, body, anonymous })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]

@@ -296,16 +296,21 @@ fn a_list_goes_on_in_one_way_and_from_what_the_first_request_says() {
     let next = |keys: &str| format!("id = \"\"\n[accounts.next]\n{keys}\n");
     let blamed = |keys: &str, at: &str, words: &str| blamed("id = \"\"\n", &next(keys), at, words);
     for good in [
+        "link = true",
         "address = \"/next\"",
         "token = \"/next\"\nquery = \"pageToken\"",
+        "address = \"/next\"\nuntil_empty = true",
+        "token = \"/next\"\nmore = \"/more\"\nquery = \"pageToken\"",
+        "last = \"/id\"\nquery = \"after\"",
         "token = \"/next\"\nbody = \"/pageToken\"",
         "number = \"pages\"\nquery = \"page\"\nsize = 100",
+        "number = \"members\"\nquery = \"offset\"\nfirst = 0\nsize = 100\nsize_query = \"limit\"",
     ] {
         let text = GOOD.replace("acme.example/accounts\"", "acme.example/accounts?page=1\"");
         let text = text.replacen("id = \"\"\n", &next(good), 1);
         assert!(parse("acme.toml", &text).unwrap().accounts.unwrap().next.is_some(), "{good}");
     }
-    blamed("", "[accounts.next]", "one of `address`, `token`, `number` is missing");
+    blamed("", "[accounts.next]", "one of `link`, `address`, `token`, `last`, `number` is missing");
     blamed("address = \"/next\"\ntoken = \"/next\"", "token =", "in one way only");
     blamed("adress = \"/next\"\ntoken = \"/t\"\nquery = \"t\"", "adress", "did you mean `address`?");
     blamed("address = \"next\"", "address", "JSON Pointer");
@@ -316,6 +321,37 @@ fn a_list_goes_on_in_one_way_and_from_what_the_first_request_says() {
     blamed("token = \"/next\"\nbody = \"/paging/token\"", "body = \"/p", "no such place");
     blamed("number = \"page\"\nquery = \"page\"\nsize = 9", "number", "did you mean `pages`?");
     blamed("number = \"pages\"\nquery = \"page\"\nsize = 9", "query =", "first page's number");
+    blamed("link = false", "link =", "it is `true`");
+    blamed("link = true\nsize = 9", "size", "means nothing beside `link`");
+    blamed("address = \"/next\"\nmore = \"/more\"", "more", "means nothing beside `address`");
+    blamed("last = \"/id\"", "last", "asks for `query` or `body`");
+    let sized = "number = \"pages\"\nquery = \"page\"\nfirst = 1\nsize = 9\n";
+    blamed(&format!("{sized}size_query = \"n\"\nsize_body = \"/query\""), "size_body", "`size_query` names one");
+    blamed("number = \"pages\"\nquery = \"page\"\nfirst = -1\nsize = 9", "first", "a whole number");
+}
+
+#[test]
+fn a_datasets_list_goes_on_from_a_request_that_is_made_later() {
+    let api = |keys: &str| format!("[api]\n{keys}base_url");
+    let post = "method = \"POST\"\n";
+    let next = |post: &str, keys: &str| format!("[api]\n{post}pagination = {{ {keys} }}\nbase_url");
+    let good = accepted("[api]\nbase_url", &next(post, "token = \"/next\", body = \"/page/token\""));
+    assert!(good.api.unwrap().pagination.is_some());
+    let numbered = "number = \"pages\", query = \"page\", first = 0, size = 9, size_query = \"per_page\"";
+    accepted("[api]\nbase_url", &next("", numbered));
+    accepted("[api]\nbase_url", &api("omits_empty_lists = true\nmethod = \"GET\"\n"));
+    let blamed_api = |to: &str, at: &str, words: &str| blamed("[api]\nbase_url", to, at, words);
+    blamed_api(&api("method = \"PUT\"\n"), "method = \"PUT\"", "[api] `method` is one of");
+    blamed_api(&api("omits_empty_lists = \"yes\"\n"), "omits_empty_lists", "true or false");
+    blamed_api(&api("paginaton = { link = true }\n"), "paginaton", "did you mean `pagination`?");
+    let blamed_next = |keys: &str, words: &str| blamed_api(&next("", keys), "pagination", words);
+    blamed_next("", "[api.pagination] one of `link`,");
+    blamed_next("token = \"/next\", body = \"/token\"", "`method = \"POST\"`");
+    blamed_next("number = \"pages\", query = \"page\", size = 9", "asks for `first`");
+    blamed_next("number = \"pages\", query = \"page\", first = 1", "asks for `size`");
+    blamed_next("link = true, address = \"/next\"", "in one way only");
+    blamed_next("link = true, page = 1", "[api.pagination] unknown key `page`");
+    blamed_api(&next(post, "token = \"/next\", body = \"\""), "pagination", "no such place");
 }
 
 #[test]

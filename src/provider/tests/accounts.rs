@@ -112,7 +112,7 @@ async fn an_address_elsewhere_is_not_asked() {
 async fn a_list_without_an_end_is_cut() {
     let stage = Stage::new(|_| json_answer(json!({"list": members([1]), "next": "/accounts"}))).await;
     assert_eq!(ids(&accounts(&stage, &listing(BY_ADDRESS)).await.unwrap()), ["1"]);
-    assert_eq!(stage.seen().len(), 2, "a page that leads to itself is the last");
+    assert_eq!(stage.seen().len(), 1, "a page that leads to itself is the last");
 
     let stage = Stage::new(|seen| {
         let page: u32 = seen.uri.query().map_or(0, |query| query.trim_start_matches("page=").parse().unwrap());
