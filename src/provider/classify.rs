@@ -98,22 +98,39 @@ fn token_error(body: &Value) -> Option<Means> {
 
 /// The answer of an API: identity, accounts, a probe. `Ok`: it works, and this is what it said (null for 204).
 pub(super) fn api_answer(answer: &Answer, now: DateTime<Utc>) -> Result<Value, Failure> {
+    let body = parsed(answer);
+    judge(answer, body.as_ref(), now)?;
+    Ok(body.unwrap_or_default())
+}
+
+/// The same for whoever has read the body already, or as much of it as an error can be in; `None`: it is not JSON.
+pub(super) fn judge(answer: &Answer, body: Option<&Value>, now: DateTime<Utc>) -> Result<(), Failure> {
     excused(answer, now)?;
     if answer.status == StatusCode::NO_CONTENT {
-        return Ok(Value::Null);
+        return Ok(());
     }
-    let body = parsed(answer);
-    match api_error(answer, body.as_ref()) {
+    match api_error(answer, body) {
         // Whoever was asked did not see the credential.
         Some(_) if answer.anonymous => Err(unlisted(answer, now)),
         Some(means) => Err(failure(means, answer, now)),
         None if !answer.status.is_success() => Err(unlisted(answer, now)),
         None => match body {
-            Some(body) if !body::holds_error(&body) => Ok(body),
+            Some(body) if !body::holds_error(body) => Ok(()),
             Some(_) => Err(Failure::transient("the provider answered with an error")),
-            None => Err(Failure::transient("the provider answered with something that is not JSON")),
+            None => Err(not_json()),
         },
     }
+}
+
+/// Whether an answer that was judged a failure blames what was asked for, by its status and without a reason that is
+/// known: what a dataset asks is a person's, unlike a probe, and asking again changes nothing.
+pub(super) fn blames_the_request(answer: &Answer, body: Option<&Value>) -> bool {
+    let blames = matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 410 | 413 | 414 | 415 | 422);
+    blames && matches!(api_error(answer, body), None | Some(Means::Missing))
+}
+
+pub(super) fn not_json() -> Failure {
+    Failure::transient("the provider answered with something that is not JSON")
 }
 
 /// What an API refuses: by its body, else by its status.
@@ -181,7 +198,7 @@ fn document(answer: &Answer, now: DateTime<Utc>) -> Result<Value, Failure> {
     })
 }
 
-fn parsed(answer: &Answer) -> Option<Value> {
+pub(super) fn parsed(answer: &Answer) -> Option<Value> {
     serde_json::from_slice(&answer.body).ok()
 }
 

@@ -8,6 +8,7 @@
 //! - `oauth.rs`: sending a person out, redeeming codes, renewing, revoking; `token.rs`: lenient reading of token answers
 //! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
 //!   there are; `pages.rs`: how lists go on
+//! - `rows.rs`: what datasets ask, of APIs (`http_rows.rs`) and of databases (`sql.rs`)
 //! - `classify.rs`: what an answer means; `patience.rs`: how long to wait; `pace.rs`: how fast to ask
 //! - `key_document.rs`: the keys of the customer's identity provider
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients

@@ -3,6 +3,7 @@
 mod accounts;
 mod api;
 mod oauth;
+mod rows;
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
