@@ -12,8 +12,8 @@ use tracing_subscriber::{
 
 use crate::commands::Failure;
 
-/// At each start PostgreSQL remarks that the tables are there.
-const QUIETER: &str = "sqlx::postgres::notice=warn";
+/// At each start PostgreSQL remarks that the tables are there, and people's own databases may remark what they like.
+const QUIETER: &str = "sqlx::postgres::notice=off";
 
 /// Installs the process's logging; once.
 pub(crate) fn install(logging: &Logging) -> Result<(), Failure> {

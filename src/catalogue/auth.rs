@@ -48,6 +48,16 @@ pub(super) const OAUTH2_KEYS: [&str; 18] = [
     "method",
 ];
 
+/// The fields of a database: name, whether it has to be required, whether it is secret.
+const DATABASE_FIELDS: [(&str, bool, bool); 6] = [
+    ("host", true, false),
+    ("port", false, false),
+    ("database", true, false),
+    ("username", true, false),
+    ("password", true, true),
+    ("tls", false, false),
+];
+
 /// A field that a method brings along; a file may declare it itself, for a label, help or a pattern of its own.
 pub(super) struct CredentialField {
     pub(super) name: &'static str,
@@ -136,11 +146,31 @@ fn fields(root: &Section<'_>, section: &Section<'_>, context: &Context) -> Optio
         section.fault("method", &section.key_span("method"), "`fields` needs at least one [[field]]");
     }
     if section.has("driver") {
-        for key in ["identity", "accounts", "api"].into_iter().filter(|key| root.has(key)) {
+        for key in ["identity", "accounts", "probe", "api"].into_iter().filter(|key| root.has(key)) {
             root.fault(key, &root.key_span(key), "a database (`driver`) is not asked over HTTP");
         }
+        database_fields(section, context);
     }
     Some(Auth::Fields { driver })
+}
+
+/// Reports the fields without which a database cannot be opened, and those that are secret or not the wrong way round:
+/// what is not secret tells one database from another.
+fn database_fields(section: &Section<'_>, context: &Context) {
+    for (name, required, secret) in DATABASE_FIELDS {
+        let Some(field) = context.known.fields.iter().find(|field| field.name == name) else {
+            section.require_beside(&format!("a [[field]] `{name}`"), "driver");
+            continue;
+        };
+        let span = section.key_span("driver");
+        if field.secret != secret {
+            let fault = if secret { "has to be secret" } else { "must not be secret" };
+            section.fault("driver", &span, &format!("the field `{name}` {fault}"));
+        }
+        if required && !field.required {
+            section.fault("driver", &span, &format!("the field `{name}` has to be required"));
+        }
+    }
 }
 
 fn placement(section: &Section<'_>) -> Option<Placement> {

@@ -72,7 +72,8 @@ pub enum Auth {
     },
     /// Credential fields `username` and `password`, sent as HTTP Basic (RFC 7617).
     Basic,
-    /// The connector's own fields are the credentials.
+    /// The connector's own fields are the credentials. With a driver they are `host`, `port`, `database`, `username`,
+    /// `password` and `tls`, and open a database.
     Fields {
         driver: Option<Driver>,
     },
@@ -82,6 +83,16 @@ pub enum Auth {
 pub enum Driver {
     Postgres,
     MySql,
+}
+
+impl Driver {
+    /// Where such databases listen.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::MySql => 3306,
+        }
+    }
 }
 
 /// Where an API key or an access token goes in a request.
@@ -195,7 +206,7 @@ pub struct Accounts {
 /// Does it still work?
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// The probe's own request, else the identity's; none where the file has neither.
+    /// The probe's own request, else the identity's; none where the file has neither, as for databases.
     pub request: Option<Request>,
     /// Does this account (`{account.id}`) still answer?
     pub account_request: Option<Request>,
@@ -263,6 +274,19 @@ impl Connector {
             Auth::OAuth2(oauth) => Some(oauth),
             Auth::ApiKey { .. } | Auth::Basic | Auth::Fields { .. } => None,
         }
+    }
+
+    /// Of a database, which is asked in SQL.
+    pub fn driver(&self) -> Option<Driver> {
+        match self.auth {
+            Auth::Fields { driver } => driver,
+            Auth::OAuth2(_) | Auth::ApiKey { .. } | Auth::Basic => None,
+        }
+    }
+
+    /// Whether anything can be asked to see that an authorization still works.
+    pub fn has_probe(&self) -> bool {
+        self.driver().is_some() || self.probe.request.is_some()
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {

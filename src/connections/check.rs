@@ -53,7 +53,7 @@ impl Connections {
             let gone = "This server has no such connector any more, so nothing can be asked of it.";
             UserError::new(UserErrorCode::NotConfigured, gone).at(["connectionId"])
         })?;
-        if connector.probe.request.is_some() || connector.probe.asks_of(row.account_id.as_deref()).is_some() {
+        if connector.has_probe() || connector.probe.asks_of(row.account_id.as_deref()).is_some() {
             self.require_not_quiet(&self.authorization_of(&row).await?)?;
             self.examine(Occasion::Report, row.id).await?;
         } else {

@@ -107,7 +107,7 @@ impl Connections {
     /// Probes a claimed authorization.
     pub(super) async fn probe(&self, occasion: Occasion, authorization: Uuid) -> Result<()> {
         let Some(look) = self.look(occasion, authorization).await? else { return Ok(()) };
-        if look.connector.probe.request.is_none() {
+        if !look.connector.has_probe() {
             return self.never_probe(&look.row).await;
         }
         let (look, finding) = self.ask(look, None).await?;

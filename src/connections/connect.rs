@@ -182,7 +182,7 @@ impl Connections {
         let refused = |failure| Error::from(refused(&failure).at(path.iter().copied()));
         let mut credential = Credential { fields, ..Credential::default() };
         let account = self.provider.identify(connector, &mut credential).await.map_err(refused)?;
-        if connector.probe.request.is_some() {
+        if connector.has_probe() {
             self.provider.probe(connector, &credential, None).await.map_err(refused)?;
         }
         Ok(Fresh::typed(credential, account))

@@ -1,6 +1,6 @@
 //! What opens a provider: sealed before it is stored, and stored with all that follows from it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Endpoint, Status, authorization};
@@ -123,7 +123,9 @@ impl Connections {
 
     /// When the authorization is to be probed; none where its connector has no probe.
     pub(super) fn probe_at(&self, connector: &Connector, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        connector.probe.request.as_ref()?;
+        if !connector.has_probe() {
+            return None;
+        }
         let interval = TimeDelta::from_std(self.settings.probe_interval).unwrap_or(DAILY);
         Some(now + jittered(interval, &*self.entropy))
     }
@@ -251,10 +253,19 @@ impl Change<'_> {
 }
 
 /// A hash of the fields that are not secret, for connectors that cannot say whose account it is; none where every
-/// field is secret.
+/// field is secret. A database is the same however it is protected on the way, and whether or not its usual port is said.
 pub(super) fn key_of_fields(connector: &Connector, fields: &BTreeMap<String, String>) -> Option<String> {
-    let open: Vec<_> =
-        fields.iter().filter(|(name, _)| connector.field(name).is_some_and(|field| !field.secret)).collect();
+    let mut open: BTreeMap<&str, Cow<'_, str>> = fields
+        .iter()
+        .filter(|(name, _)| connector.field(name).is_some_and(|field| !field.secret))
+        .map(|(name, value)| (name.as_str(), value.into()))
+        .collect();
+    if let Some(driver) = connector.driver() {
+        open.remove("tls");
+        open.entry("port").or_insert_with(|| driver.default_port().to_string().into());
+        open.entry("host").and_modify(|host| *host = host.to_lowercase().into());
+    }
+    let open: Vec<_> = open.into_iter().collect();
     let bytes = serde_json::to_vec(&open).ok().filter(|_| !open.is_empty())?;
     let hash: String = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Some(format!("fields:{hash}"))

@@ -175,9 +175,7 @@ impl Connections {
             .col_expr(authorization::Column::RenewalSentAt, Expr::value(None::<DateTime<Utc>>))
             .col_expr(
                 authorization::Column::ProbeAt,
-                Expr::value(
-                    look.connector.probe.request.as_ref().map(|_| self.flagged_until(&held.authorization, change.now)),
-                ),
+                Expr::value(look.connector.has_probe().then(|| self.flagged_until(&held.authorization, change.now))),
             )
             .filter(authorization::Column::Id.eq(held.id()))
             .exec(&change.txn)

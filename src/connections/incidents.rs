@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     access::Viewer,
-    catalogue::Auth,
     error::Result,
     ids::{self, Kind, NodeId},
     journal::{Facts, NewEntry},
@@ -110,7 +109,7 @@ impl Connections {
 
     /// Whether all authorizations of a connector ask the same provider: databases each have a host of their own.
     fn has_one_host(&self, slug: &str) -> bool {
-        self.connector_of(slug).is_some_and(|known| !matches!(known.auth, Auth::Fields { driver: Some(_) }))
+        self.connector_of(slug).is_some_and(|known| known.driver().is_none())
     }
 
     /// Whether most of a connector's authorizations that should work have failed since before `since`.

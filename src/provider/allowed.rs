@@ -19,8 +19,12 @@ pub struct AllowedHostError;
 impl AllowedHost {
     /// Whether `url` leads to this host, on this port.
     pub(super) fn covers(&self, url: &Url) -> bool {
-        let port_fits = self.port.is_none() || self.port == url.port_or_known_default();
-        port_fits && url.host().is_some_and(|host| without_final_dot(host.to_owned()) == self.host)
+        url.host().is_some_and(|host| self.is(host.to_owned(), url.port_or_known_default()))
+    }
+
+    /// Whether it is this host, and this port of it.
+    pub(super) fn is(&self, host: Host, port: Option<u16>) -> bool {
+        (self.port.is_none() || self.port == port) && without_final_dot(host) == self.host
     }
 }
 

@@ -54,6 +54,9 @@ impl Provider {
         credential: &Credential,
         account: Option<&str>,
     ) -> Result<(), Failure> {
+        if let Auth::Fields { driver: Some(driver) } = connector.auth {
+            return self.probe_sql(driver, credential).await;
+        }
         let of_account = connector.probe.asks_of(account);
         let identity = connector.identity.as_ref().map(|identity| &identity.request);
         let request = of_account.or(connector.probe.request.as_ref()).or(identity);
@@ -186,7 +189,7 @@ pub(super) fn basic(username: &str, password: &str) -> HeaderValue {
     value
 }
 
-fn nothing_to_show() -> Failure {
+pub(super) fn nothing_to_show() -> Failure {
     Failure::transient("the authorization holds no credential of this connector's kind")
 }
 

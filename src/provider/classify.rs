@@ -2,13 +2,15 @@
 //!
 //! An answer is judged by where it came from, its status, its headers and its body, into works (`Ok`), or a [`Failure`].
 //! The order is always the same, and is here: the status that excuses everything (5xx, 408, 429), then what the body says,
-//! then the status. What providers call their errors is in `table.rs`, where in a body they say it in `body.rs`.
+//! then the status. What providers call their errors is in `table.rs`, where in a body they say it in `body.rs`; databases
+//! are in `database.rs`.
 //! Whatever no row knows is transient: better to ask again than to call a person for nothing.
 //!
 //! No message quotes a body or a header. Waiting and asking again are the jobs', what becomes of a connection is the
 //! lifecycle's.
 
 mod body;
+mod database;
 mod table;
 
 use std::time::Duration;
@@ -21,6 +23,7 @@ use super::{
     outbound::{Answer, NoAnswer},
     patience,
 };
+pub(super) use database::{NOT_A_QUERY, NOT_UNDERSTOOD, SqlFault, query_fault, session_failure};
 use table::{Means, by_code, by_name};
 
 /// Why something asked of a provider did not work.

@@ -214,19 +214,3 @@ impl From<Astray> for NoRows {
         })
     }
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QueryFault {
-    #[error("x")]
-    Path,
-}
-impl QueryFault {
-    pub fn field(self) -> &'static str {
-        "path"
-    }
-}
-impl HttpQuery {
-    pub fn check(&self, _connector: &Connector) -> Result<(), QueryFault> {
-        Ok(())
-    }
-}

@@ -4,17 +4,14 @@
 //! is asked, answers, and keeps nothing. When to ask is the jobs' to know, what an answer does to a connection the
 //! lifecycle's.
 //!
-//! - `outbound.rs`: the only HTTP client, with `addresses.rs` and `allowed.rs`: who may be called
+//! - `outbound.rs`: the only HTTP client and the only socket beside it, with `addresses.rs` and `allowed.rs`: who may be called
 //! - `oauth.rs`: sending a person out, redeeming codes, renewing, revoking; `token.rs`: lenient reading of token answers
 //! - `api.rs`: requests with a credential: whose account it is, whether it still works; `accounts.rs`: which accounts
 //!   there are; `pages.rs`: how lists go on
-//! - `rows.rs`: what datasets ask, of APIs (`http_rows.rs`) and of databases (`sql.rs`)
+//! - `rows.rs`: what a dataset asks, and what comes back; `http_rows.rs`: of an API; `sql.rs`: of a database
 //! - `classify.rs`: what an answer means; `patience.rs`: how long to wait; `pace.rs`: how fast to ask
 //! - `key_document.rs`: the keys of the customer's identity provider
 //! - `credential.rs`: what an authorization knows; `settings.rs`: this server's own OAuth clients
-//!
-//! Connectors with a database driver (`driver = "postgres"`) can be described, and not be asked yet:
-//! [`Provider::is_configured`] is false for them.
 
 mod accounts;
 mod addresses;
@@ -82,14 +79,13 @@ impl Provider {
     }
 
     /// Whether this server can use the connector: it has every setting that the connector's file names, an OAuth client
-    /// where one is needed (its secret may be missing: a public client), and is able to ask such a provider at all.
+    /// where one is needed (its secret may be missing: a public client).
     pub fn is_configured(&self, connector: &Connector) -> bool {
         let settings = self.settings.of(&connector.slug);
         let has = |name: &String| settings.is_some_and(|settings| settings.values.contains_key(name));
         let signs_in = match &connector.auth {
             Auth::OAuth2(_) => settings.is_some_and(|settings| settings.client.is_some()),
-            Auth::ApiKey { .. } | Auth::Basic | Auth::Fields { driver: None } => true,
-            Auth::Fields { driver: Some(_) } => false,
+            Auth::ApiKey { .. } | Auth::Basic | Auth::Fields { .. } => true,
         };
         signs_in && connector.config_names().iter().all(has)
     }

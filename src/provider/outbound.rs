@@ -1,4 +1,5 @@
-//! The way out: the only HTTP client there is, for every URL that a user or a catalogue file can influence.
+//! The way out: the only HTTP client there is, for every URL that a user or a catalogue file can influence, and the only
+//! socket to whoever else they name.
 //!
 //! It calls `https` only, and public addresses only (`addresses.rs`): literals are checked before the call, names when
 //! they are resolved, and what was checked is what is dialled, so that a name cannot mean one address to the check and
@@ -16,6 +17,7 @@ use reqwest::{
     Client, Method, Response, StatusCode,
     header::{self, HeaderMap},
 };
+use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::{addresses, allowed::AllowedHost};
@@ -106,6 +108,8 @@ pub struct Outbound {
     guarded: Client,
     /// For the allowed hosts. A client of its own, since a resolver is not told the port that it resolves for.
     trusted: Client,
+    /// For what is not HTTP.
+    resolver: Arc<dyn Resolve>,
     allowed: Arc<[AllowedHost]>,
     limits: Limits,
 }
@@ -127,10 +131,11 @@ impl Outbound {
         // An error means that one is installed already, which is what is wanted.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let guarded = Names { resolver: resolver.clone(), public_only: true };
-        let trusted = Names { resolver, public_only: false };
+        let trusted = Names { resolver: resolver.clone(), public_only: false };
         Ok(Self {
             guarded: client(guarded, limits)?,
             trusted: client(trusted, limits)?,
+            resolver,
             allowed: allowed.into(),
             limits,
         })
@@ -139,6 +144,36 @@ impl Outbound {
     /// Whether a person's browser may be sent to `url`: `https`, or an allowed host's `http`.
     pub(super) fn may_visit(&self, url: &Url) -> bool {
         url.scheme() == "https" || url.scheme() == "http" && self.is_allowed(url)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Opens a socket to a host that is not asked over HTTP, under the same guard.
+    pub(super) async fn dial_socket(&self, host: &Host, port: u16) -> Result<TcpStream, NoAnswer> {
+        let opening = tokio::time::timeout(self.limits.connect, self.open_socket(host, port));
+        let opened = opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        opened.map_err(|error| {
+            tracing::debug!(%host, port, %error, "a host could not be reached");
+            NoAnswer::Unreachable
+        })
+    }
+
+    async fn open_socket(&self, host: &Host, port: u16) -> io::Result<TcpStream> {
+        let mut found = match host {
+            Host::Domain(name) => self.resolver.resolve(name).await?,
+            Host::Ipv4(address) => vec![(*address).into()],
+            Host::Ipv6(address) => vec![(*address).into()],
+        };
+        if !self.allowed.iter().any(|known| known.is(host.clone(), Some(port))) {
+            found.retain(|address| addresses::is_public(*address));
+        }
+        let dialled: Vec<_> = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        if dialled.is_empty() {
+            return Err(io::Error::other("no address of this host may be called"));
+        }
+        TcpStream::connect(&*dialled).await
     }
 
     /// Asks, and waits for the whole answer.

@@ -223,12 +223,35 @@ fn keys_of_another_method_are_told() {
 }
 
 #[test]
-fn a_database_has_fields_and_is_not_asked_over_http() {
-    let database = "[[field]]\nname = \"host\"\n[auth]\nmethod = \"fields\"\ndriver = \"postgres\"\n";
-    let connector = parse("a.toml", &format!("{PLAIN}{database}")).unwrap();
-    assert!(matches!(connector.auth, Auth::Fields { driver: Some(Driver::Postgres) }));
-    let asked = format!("{PLAIN}{database}[identity]\nurl = \"https://a.example\"\nid = \"\"\n");
-    assert!(matches!(&problems(&asked)[..], [(11, message)] if message.contains("not asked over HTTP")));
+fn a_database_has_its_fields_and_is_not_asked_over_http() {
+    let fields = ["host", "port", "database", "username", "password", "tls"].map(|name| {
+        let secret = name == "password";
+        format!("[[field]]\nname = \"{name}\"\nsecret = {secret}\n")
+    });
+    let database =
+        |fields: &[String]| format!("{PLAIN}{}[auth]\nmethod = \"fields\"\ndriver = \"postgres\"\n", fields.concat());
+    let whole = database(&fields);
+    let connector = parse("a.toml", &whole).unwrap();
+    assert_eq!(connector.driver(), Some(Driver::Postgres));
+    assert!(connector.has_probe() && connector.probe.request.is_none());
+    for missing in 0..fields.len() {
+        let mut others = fields.to_vec();
+        others.remove(missing);
+        let found = problems(&database(&others));
+        assert!(matches!(&found[..], [(_, message)] if message.contains("asks for a [[field]] `")), "{found:?}");
+    }
+    for (from, to, words) in [
+        ("secret = true", "secret = false", "`password` has to be secret"),
+        ("\"username\"\nsecret = false", "\"username\"\nsecret = true", "`username` must not be secret"),
+        ("\"host\"\n", "\"host\"\nrequired = false\n", "`host` has to be required"),
+    ] {
+        let found = problems(&whole.replace(from, to));
+        assert!(matches!(&found[..], [(_, message)] if message.contains(words)), "{words}: {found:?}");
+    }
+    for table in ["[identity]\nurl = \"https://a.example\"\nid = \"\"\n", "[probe]\nurl = \"https://a.example\"\n"] {
+        let found = problems(&format!("{whole}{table}"));
+        assert!(matches!(&found[..], [(_, message)] if message.contains("not asked over HTTP")), "{found:?}");
+    }
     let bare = format!("{PLAIN}[auth]\nmethod = \"fields\"\n");
     assert!(matches!(&problems(&bare)[..], [(7, message)] if message.contains("at least one [[field]]")));
 }
