@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::catalogue::Connector;
+
 /// What one authorization knows.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Credential {
@@ -64,6 +66,15 @@ pub struct Account {
 impl Account {
     /// Characters.
     pub const LONGEST: usize = 255;
+}
+
+impl Credential {
+    /// What nobody may see: the tokens, and the fields that the connector calls secret.
+    pub(super) fn secrets(&self, connector: &Connector) -> Vec<SecretString> {
+        let fields = self.fields.iter().filter(|(name, _)| connector.field(name).is_none_or(|field| field.secret));
+        let tokens = self.oauth.iter().flat_map(|oauth| [Some(&oauth.access_token), oauth.refresh_token.as_ref()]);
+        fields.map(|(_, value)| value.as_str().into()).chain(tokens.flatten().cloned()).collect()
+    }
 }
 
 /// Tells which values there are, and none of them.

@@ -13,7 +13,8 @@ mod query;
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, value::RawValue};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -27,6 +28,9 @@ use crate::catalogue::{Connector, Page};
 use columns::Columns;
 use list::{Found, List};
 pub use query::QueryFault;
+
+/// Bytes of a secret that is looked for in rows. A shorter one is there by chance.
+const SHORTEST_SECRET: usize = 8;
 
 impl Provider {
     /// Rows of the connector's API, as far as its file says how a list goes on.
@@ -52,6 +56,7 @@ impl Provider {
                 reads_last: api.pagination.as_ref().is_some_and(|paging| paging.reads_last()),
             },
             limits: *limits,
+            secrets: credential.secrets(connector),
             bytes: 0,
             rows: Vec::new(),
             columns: Columns::default(),
@@ -106,9 +111,10 @@ impl Provider {
 struct Reading {
     list: List,
     limits: RowLimits,
+    secrets: Vec<SecretString>,
     /// Of the rows.
     bytes: usize,
-    rows: Vec<Box<serde_json::value::RawValue>>,
+    rows: Vec<Box<RawValue>>,
     columns: Columns,
 }
 
@@ -162,6 +168,9 @@ impl Reading {
         if self.rows.len() + members.len() > self.limits.rows {
             return Err(self.too_many());
         }
+        if members.iter().any(|row| self.holds_a_secret(row.get())) {
+            return Err(NoRows::Query("The rows hold the credential itself, which is not shown.".to_owned()));
+        }
         for row in &members {
             let row = list::as_object(row).map_err(|_| unreadable())?;
             self.columns.add(&row)?;
@@ -170,6 +179,12 @@ impl Reading {
         let last = members.last().filter(|_| self.list.reads_last);
         let last = last.and_then(|row| serde_json::from_str(row.get()).ok());
         Ok(ReadPage { answer: said, members: members.len(), last })
+    }
+
+    /// Some APIs put the credential into their answers: Meta into the addresses of further pages.
+    fn holds_a_secret(&self, row: &str) -> bool {
+        let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
+        secrets.filter(|secret| secret.len() >= SHORTEST_SECRET).any(|secret| row.contains(secret))
     }
 
     fn bytes_left(&self) -> usize {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api;
+mod built_in;
 mod oauth;
 mod rows;
 

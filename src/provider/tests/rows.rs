@@ -423,3 +423,18 @@ async fn a_server_that_stops_reads_nothing_that_nobody_waits_for() {
     assert!(stage.seen().is_empty());
     assert!(provider.read(&connector, &credential, None, &query, &LIMITS, Haste::AtOnce).await.is_ok());
 }
+
+#[tokio::test]
+async fn rows_that_hold_the_credential_are_not_shown() {
+    let stage = Stage::new(|seen| {
+        let (_, token) = seen.header("authorization").split_once(' ').unwrap();
+        let next = format!("https://graph.example/items?access_token={token}&after=x");
+        json_answer(json!({"items": [{"id": 7}], "paging": {"next": next}}))
+    })
+    .await;
+    assert_eq!(ids(&read(&stage, &api(""), &items()).await.unwrap()), [7]);
+    for at in ["/paging", ""] {
+        let why = of_query(read(&stage, &api(""), &query("items", json!({}), at)).await);
+        assert!(why.contains("hold the credential"), "{why}");
+    }
+}
