@@ -180,7 +180,7 @@ pub(super) fn revocation_answer(answer: &Answer, now: DateTime<Utc>) -> Result<(
     }
 }
 
-/// 5xx whatever the body, 408, 429: transient, and the body is not even read.
+/// 5xx whatever the body, 408, 429: transient, and the body is not even looked at.
 fn excused(answer: &Answer, now: DateTime<Utc>) -> Result<(), Failure> {
     let excused = answer.status.is_server_error()
         || matches!(answer.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);

@@ -21,8 +21,10 @@ pub enum Query {
 pub struct HttpQuery {
     /// Relative to the API's base URL; `{account.id}` stands for the connection's account.
     pub path: String,
+    /// The query of a GET, the JSON body of a POST; which of them an API takes is in the connector's file.
     pub parameters: Map<String, Value>,
-    /// Where the answer has the list of rows.
+    /// Where the answer has the list of rows. An object there is one row; a member that is no object becomes a row with
+    /// the one column `value`.
     pub rows: Pointer,
 }
 
