@@ -97,6 +97,8 @@ impl Datasets {
         let claimed = dataset::Entity::update_many()
             .col_expr(dataset::Column::ClaimedBy, Expr::value(run))
             .col_expr(dataset::Column::ClaimedUntil, Expr::value(now + CLAIMED))
+            // Should the holder be killed, somebody else finds it due.
+            .col_expr(dataset::Column::RefreshAt, Expr::value(self.clock.now()))
             .filter(dataset::Column::Id.in_subquery(free))
             .exec(self.db.writer())
             .await?;

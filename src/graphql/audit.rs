@@ -69,7 +69,7 @@ impl AuditEntry {
 
     /// What else there is to know, by action; never a secret.
     async fn details(&self) -> Json {
-        Json(self.0.details.clone())
+        self.0.details.clone().into()
     }
 }
 

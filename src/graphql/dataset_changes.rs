@@ -47,7 +47,8 @@ impl From<DatasetQueryInput> for GivenQuery {
             DatasetQueryInput::Sql(sql) => Self::Sql(sql),
             DatasetQueryInput::Http(http) => Self::Http {
                 path: http.path,
-                parameters: http.parameters.map(|json| json.0).unwrap_or_default(),
+                // An upload alone is no JSON, and this API takes none.
+                parameters: http.parameters.and_then(|json| json.0.into_json().ok()).unwrap_or_default(),
                 rows: http.rows_pointer.unwrap_or_default(),
             },
         }

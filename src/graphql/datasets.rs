@@ -14,6 +14,7 @@ use super::{
     loaders::loaders,
     metrics::{self, Metric},
     page::{Page, PageInfo, asked},
+    rows,
     scalars::{DateTime, Json, given, shown},
     services::{counted, services},
 };
@@ -75,8 +76,8 @@ impl From<Query> for DatasetQuery {
         match query {
             Query::Sql(sql) => Self { http: None, sql: Some(sql) },
             Query::Http(http) => {
-                let parameters = serde_json::Value::Object(http.parameters);
-                let parameters = parameters.as_object().is_some_and(|all| !all.is_empty()).then_some(Json(parameters));
+                let parameters = Some(http.parameters).filter(|all| !all.is_empty());
+                let parameters = parameters.map(|all| serde_json::Value::Object(all).into());
                 Self { http: Some(HttpQuery { path: http.path, parameters, rows_pointer: http.rows }), sql: None }
             }
         }
@@ -86,7 +87,7 @@ impl From<Query> for DatasetQuery {
 /// A part of a dataset's rows.
 #[derive(SimpleObject)]
 pub struct DatasetRowPage {
-    /// The rows, a JSON object each.
+    /// The rows, a JSON object each, as their source wrote them. A number of which a double would lose digits comes as text.
     nodes: Vec<Json>,
     /// Whether there is more, and how to ask for it.
     page_info: PageInfo,
@@ -99,9 +100,7 @@ impl TryFrom<datasets::RowPage> for DatasetRowPage {
 
     fn try_from(page: datasets::RowPage) -> Result<Self> {
         let page_info = PageInfo::of(&page.rows, page.has_next, page.has_previous);
-        let read =
-            |row: &str| serde_json::from_str(row).map(Json).map_err(|_| Error::internal("a row that is no JSON"));
-        let nodes = page.rows.iter().map(|(_, row)| read(row.get())).collect::<Result<_>>()?;
+        let nodes = page.rows.iter().map(|(_, row)| rows::shown(row).map(Json)).collect::<Result<_>>()?;
         Ok(Self { nodes, page_info, total_count: int(page.total) })
     }
 }

@@ -48,6 +48,7 @@ pub mod people;
 pub mod people_changes;
 mod request;
 mod response;
+mod rows;
 pub mod scalars;
 pub mod schema;
 pub mod services;

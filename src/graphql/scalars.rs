@@ -63,18 +63,24 @@ impl ScalarType for Url {
 
 /// Any JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Json(pub serde_json::Value);
+pub struct Json(pub Value);
+
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        // A JSON value always is a GraphQL value.
+        Self(Value::from_json(value).unwrap_or_default())
+    }
+}
 
 /// Any JSON value.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
-        value.into_json().map(Self).map_err(|_| InputValueError::custom("This is not JSON."))
+        Ok(Self(value))
     }
 
     fn to_value(&self) -> Value {
-        // A JSON value always is a GraphQL value.
-        Value::from_json(self.0.clone()).unwrap_or_default()
+        self.0.clone()
     }
 }
 
