@@ -23,7 +23,7 @@ use super::{
     outbound::{Answer, NoAnswer},
     patience,
 };
-pub(super) use database::{NOT_A_QUERY, NOT_UNDERSTOOD, SqlFault, query_fault, session_failure};
+pub(super) use database::{NOT_A_QUERY, NOT_UNDERSTOOD, SqlFault, has_placeholders, query_fault, session_failure};
 use table::{Means, by_code, by_name};
 
 /// Why something asked of a provider did not work.

@@ -103,9 +103,10 @@ pub(super) const POSTGRES_QUERIES: &[(&str, Fault)] = &[
     ("42803", Grouping),
     ("42P20", Grouping), // windowing_error
     ("42P02", Parameter),
-    ("42P18", Types), // indeterminate_datatype
-    ("42804", Types), // datatype_mismatch
-    ("42846", Types), // cannot_coerce
+    ("08P01", Parameter), // protocol_violation: nothing was sent for it
+    ("42P18", Types),     // indeterminate_datatype
+    ("42804", Types),     // datatype_mismatch
+    ("42846", Types),     // cannot_coerce
     ("42501", Denied),
     ("42", Other),
     ("25006", Writes),    // read_only_sql_transaction
@@ -168,11 +169,22 @@ pub(super) const MYSQL_QUERIES: &[(u16, Fault)] = &[
 
 /// What it means that a session could not be begun, or broke off before it was asked anything.
 pub(in crate::provider) fn session_failure(error: &Error) -> Failure {
-    let means = match refusal(error) {
-        Some(Refusal::Postgres(error)) => by_code_or_class(error.code(), |code| by_name(POSTGRES_SESSIONS, code)),
-        Some(Refusal::MySql(error)) => by_number(MYSQL_SESSIONS, error.number()),
-        None => return unanswered(error),
-    };
+    match refusal(error) {
+        Some(Refusal::Postgres(error)) => postgres_session(error.code()),
+        Some(Refusal::MySql(error)) => mysql_session(error.number()),
+        None => unanswered(error),
+    }
+}
+
+pub(super) fn postgres_session(code: &str) -> Failure {
+    refused(by_code_or_class(code, |code| by_name(POSTGRES_SESSIONS, code)))
+}
+
+pub(super) fn mysql_session(number: u16) -> Failure {
+    refused(by_number(MYSQL_SESSIONS, number))
+}
+
+fn refused(means: Option<Means>) -> Failure {
     match means {
         Some(Unauthorized) => Failure::Rejected(Rejection::Unauthorized),
         Some(Forbidden) => Failure::Rejected(Rejection::Forbidden),
@@ -184,11 +196,23 @@ pub(in crate::provider) fn session_failure(error: &Error) -> Failure {
 /// What it means that a query was refused. `before`: how many characters were put before it, so that a position is one
 /// in the query as the person wrote it.
 pub(in crate::provider) fn query_fault(error: &Error, before: usize) -> SqlFault {
-    let (fault, position) = match refusal(error) {
-        Some(Refusal::Postgres(error)) => (by_code_or_class(error.code(), postgres_fault), position(error, before)),
-        Some(Refusal::MySql(error)) => (by_number(MYSQL_QUERIES, error.number()), None),
-        None => return SqlFault::Failure(unanswered(error)),
-    };
+    match refusal(error) {
+        Some(Refusal::Postgres(error)) => postgres_query(error.code(), position(error, before)),
+        Some(Refusal::MySql(error)) => mysql_query(error.number()),
+        None => SqlFault::Failure(unanswered(error)),
+    }
+}
+
+pub(super) fn postgres_query(code: &str, position: Option<usize>) -> SqlFault {
+    let listed = |code: &str| POSTGRES_QUERIES.iter().find(|(row, _)| *row == code).map(|(_, fault)| *fault);
+    told(by_code_or_class(code, listed), position)
+}
+
+pub(super) fn mysql_query(number: u16) -> SqlFault {
+    told(by_number(MYSQL_QUERIES, number), None)
+}
+
+fn told(fault: Option<Fault>, position: Option<usize>) -> SqlFault {
     match (fault, position) {
         (Some(TooSlow), _) => SqlFault::TooSlow,
         (Some(NotAQuery), _) => SqlFault::Query(NOT_A_QUERY.to_owned()),
@@ -196,6 +220,11 @@ pub(in crate::provider) fn query_fault(error: &Error, before: usize) -> SqlFault
         (Some(fault), None) => SqlFault::Query(format!("{}.", sentence(fault))),
         (None, _) => SqlFault::Failure(Failure::transient("the database failed, and gives no reason that is known")),
     }
+}
+
+/// A statement that has placeholders, where the driver would see them first.
+pub(in crate::provider) fn has_placeholders() -> String {
+    format!("{}.", sentence(Parameter))
 }
 
 /// For people, without its end.
@@ -242,10 +271,6 @@ fn unanswered(error: &Error) -> Failure {
         }
         _ => Failure::transient(NOT_UNDERSTOOD),
     }
-}
-
-fn postgres_fault(code: &str) -> Option<Fault> {
-    POSTGRES_QUERIES.iter().find(|(listed, _)| *listed == code).map(|(_, fault)| *fault)
 }
 
 fn by_code_or_class<T>(code: &str, listed: impl Fn(&str) -> Option<T>) -> Option<T> {

@@ -2,6 +2,7 @@
 //! case of its own; what holds for all endpoints is tested here.
 
 mod api;
+mod database;
 mod revocation;
 mod token;
 

@@ -12,7 +12,7 @@ use std::io;
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Executor, MySqlConnection, Row, SqlSafeStr, Statement,
+    AssertSqlSafe, Column, ConnectOptions, Either, Executor, MySqlConnection, Row, SqlSafeStr, Statement,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
@@ -56,6 +56,9 @@ impl Session {
         self.restrict(ends).await.map_err(|error| classify::session_failure(&error))?;
         let failed = |error| no_rows(classify::query_fault(&error, 0), limits);
         let statement = self.db.prepare(AssertSqlSafe(sql).into_sql_str()).await.map_err(failed)?;
+        if statement.parameters().is_some_and(|parameters| !matches!(parameters, Either::Right(0))) {
+            return Err(NoRows::Query(classify::has_placeholders()));
+        }
         let mut gathered = Gathered::new(limits);
         gathered.name_columns(statement.columns().iter().map(|column| column.name().to_owned()))?;
         if statement.columns().is_empty() {

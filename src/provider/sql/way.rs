@@ -5,7 +5,9 @@
 //! through is counted: a single value cannot be larger than what is read at most.
 
 use std::{
+    fs::Permissions,
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -65,7 +67,8 @@ impl Way {
 
     fn lead_to(database: TcpStream, greeting: Vec<u8>, budget: u64) -> io::Result<Self> {
         // Entered by this server's own user only.
-        let folder = tempfile::Builder::new().prefix("patchbay-").tempdir()?;
+        let own = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("patchbay-").permissions(own).tempdir()?;
         let listener = UnixListener::bind(folder.path().join(FILE))?;
         let spent = Arc::new(AtomicBool::new(false));
         let carrying = tokio::spawn(carry(listener, database, greeting, budget, Arc::clone(&spent)));
@@ -140,7 +143,6 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_else_may_enter_and_nothing_stays() {
-        use std::os::unix::fs::PermissionsExt;
         let (way, _) = through(1, 1000).await;
         let folder = way.folder().to_owned();
         assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);

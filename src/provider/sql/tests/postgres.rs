@@ -145,7 +145,7 @@ async fn what_is_too_much_stops_at_the_limit() {
     let Some(mut place) = Place::new().await else { return };
     let live = &place.live;
     let rows = RowLimits { rows: 1500, ..LIMITS };
-    let endless = "SELECT n FROM generate_series(1, 1000000000) n";
+    let endless = "SELECT generate_series(1, 1000000000) AS n";
     assert!(live.too_much(endless, rows).await.contains("more than 1500 rows"));
     let bytes = RowLimits { bytes: 5000, ..LIMITS };
     assert!(live.too_much("SELECT repeat('x', 3000) FROM generate_series(1, 9)", bytes).await.contains("5000 bytes"));
@@ -185,7 +185,7 @@ async fn what_is_wrong_with_a_query_is_said_without_a_word_of_it() {
         ("SELECT 'planted", "The query is not written in the database's SQL, at character 8."),
         ("SELECT 1 / 0", "The query comes upon a value that it cannot calculate with."),
         ("SELECT 'planted'::int", "The query comes upon a value that it cannot calculate with, at character 8."),
-        ("SELECT $1", "The query has a placeholder, which nothing fills in, at character 8."),
+        ("SELECT $1", "The query has a placeholder, which nothing fills in."),
         ("SELECT @.complains()", "The query was stopped by a rule of the database's own."),
         ("SELECT 1 AS a, 2 AS a", "Two columns of the query have the same name: give one of them another with AS."),
         (
