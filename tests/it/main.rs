@@ -20,6 +20,7 @@ mod connectors;
 mod crash;
 mod crowding;
 mod cursors;
+mod databases;
 mod demo;
 mod departed_clients;
 mod departures;

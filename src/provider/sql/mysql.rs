@@ -84,11 +84,9 @@ impl Session {
             format!("SET SESSION max_execution_time = {left}"),
             format!("SET SESSION max_statement_time = {seconds}.{rest:03}"),
         ] {
-            match sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut self.db).await {
-                Err(sqlx::Error::Database(error))
-                    if error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
-                        == Some(UNKNOWN_VARIABLE) => {}
-                limited => drop(limited?),
+            let limited = sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut self.db).await;
+            if !limited.as_ref().is_err_and(is_unknown_variable) {
+                limited?;
             }
         }
         for only_reads in ["SET SESSION TRANSACTION READ ONLY", "START TRANSACTION READ ONLY"] {
@@ -109,6 +107,12 @@ impl Session {
         let killed = sqlx::raw_sql(AssertSqlSafe(format!("KILL {}", self.id))).execute(&mut other.db).await;
         killed.map(drop).map_err(|error| classify::session_failure(&error))
     }
+}
+
+/// Whether the database has no such setting.
+fn is_unknown_variable(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| error.number() == UNKNOWN_VARIABLE)
 }
 
 /// What the database says first, in clear: read here since the driver would send the password in clear to whoever asks for
