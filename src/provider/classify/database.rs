@@ -263,9 +263,11 @@ fn refusal(error: &Error) -> Option<Refusal<'_>> {
 
 /// What it means that no database said anything.
 fn unanswered(error: &Error) -> Failure {
+    let not_trusted = || Failure::transient("the database offers no TLS, or its certificate is not trusted");
     match error {
+        Error::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) => not_trusted(),
         Error::Io(_) => NoAnswer::Unreachable.into(),
-        Error::Tls(_) => Failure::transient("the database offers no TLS, or its certificate is not trusted"),
+        Error::Tls(_) => not_trusted(),
         Error::Configuration(_) => {
             Failure::transient("the database lets this user in by TLS only, or not by a password")
         }

@@ -152,6 +152,7 @@ fn no_row_of_a_database_hides_another() {
 fn silence_is_nobody_s_fault() {
     let kinds = [
         sqlx::Error::Io(std::io::Error::other("planted")),
+        sqlx::Error::Io(std::io::Error::other(rustls::Error::General("planted".to_owned()))),
         sqlx::Error::Tls("planted".into()),
         sqlx::Error::Configuration("planted".into()),
         sqlx::Error::Protocol("planted".to_owned()),
@@ -166,4 +167,7 @@ fn silence_is_nobody_s_fault() {
         );
         assert!(!format!("{session:?} {query:?}").contains("planted"));
     }
+    let distrust = sqlx::Error::Io(std::io::Error::other(rustls::Error::General("planted".to_owned())));
+    assert_eq!(session_failure(&distrust), session_failure(&sqlx::Error::Tls("planted".into())));
+    assert_ne!(session_failure(&distrust), session_failure(&sqlx::Error::Io(std::io::Error::other("planted"))));
 }
