@@ -120,6 +120,6 @@ async fn the_same_user_of_the_same_database_is_the_same_account() {
     scene.stage.admin.does("reconnect", reconnect(&[("tls", "disable")]), "connections { id }").await;
     let owner = [("username", scene.url.username()), ("password", scene.url.password().unwrap_or("none"))];
     let other = scene.stage.admin.refused("reconnect", reconnect(&owner)).await;
-    assert_eq!(other["code"], "CONFLICT", "{other}");
+    assert_eq!(other["code"], "ACCOUNT_MISMATCH", "{other}");
     scene.gone().await;
 }
