@@ -188,6 +188,7 @@ impl<'a> Change<'a> {
             held.members.iter().filter(|member| !member.row.lost_access).map(|member| member.row.id).collect();
         if let Healed::By(viewer) = healed {
             self.hand_over(held, |id| works.contains(id), viewer).await?;
+            self.refresh_datasets(works.iter().copied()).await?;
         }
         if let (Healed::ByItself, Some(open)) = (healed, &ended) {
             self.note_credential(held, open.id).await?;
@@ -233,6 +234,7 @@ impl<'a> Change<'a> {
         }
         if let Healed::By(viewer) = healed {
             self.hand_over(held, |id| back.contains(id), viewer).await?;
+            self.refresh_datasets(back.iter().copied()).await?;
         }
         if let Some(first) = back.first() {
             let subject = Kind::Connection.of(*first);

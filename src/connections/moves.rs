@@ -47,6 +47,7 @@ impl Change<'_> {
             onto.members.push(member);
         }
         self.hand_over(onto, |id| connections.contains(id), viewer).await?;
+        self.refresh_datasets(connections.iter().copied()).await?;
         self.tell_moved(onto, connections, &before, from.disconnection.as_ref().map(|open| open.id));
         if from.members.is_empty() {
             return self.retire(from, Healed::By(viewer).end(), viewer.user()).await;

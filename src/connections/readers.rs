@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     held::{Held, Member},
     lifecycle::Change,
+    list::BATCH,
     visibility::column,
 };
 use crate::{
@@ -90,6 +91,20 @@ impl Change<'_> {
             }),
             details: json!({ "name": dataset.name, "connection": Kind::Connection.of(row.id).to_string() }),
         }));
+        Ok(())
+    }
+
+    /// Somebody reconnected these: what is read through them is due, whether it failed meanwhile or only grew old. (What
+    /// works again by itself makes those due that failed: they wait for its status.)
+    pub(super) async fn refresh_datasets(&self, connections: impl Iterator<Item = Uuid>) -> Result<()> {
+        let all: Vec<Uuid> = connections.collect();
+        for part in all.chunks(BATCH) {
+            dataset::Entity::update_many()
+                .col_expr(dataset::Column::RefreshAt, Expr::value(self.now))
+                .filter(dataset::Column::ConnectionId.is_in(part.iter().copied()))
+                .exec(&self.txn)
+                .await?;
+        }
         Ok(())
     }
 

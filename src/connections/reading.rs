@@ -56,6 +56,8 @@ pub enum Unread {
     NotConfigured(String),
     /// The connection was removed, reconnected or moved meanwhile: ask again.
     Changed,
+    /// This server is stopping: another will ask, or the next.
+    Unasked,
 }
 
 type Answer<T> = std::result::Result<T, Unread>;
@@ -140,10 +142,13 @@ impl Connections {
         let begun = Instant::now();
         let account = row.account_id.as_deref();
         let answer = self.provider.read(&look.connector, credential, account, &ask.query, &ask.limits, ask.haste).await;
+        if let Err(NoRows::Stopping) = answer {
+            return Ok(answer);
+        }
         let said = match &answer {
             Err(NoRows::Failure(failure)) => Err(failure.clone()),
             // Whatever is wrong then is not the source.
-            Ok(_) | Err(NoRows::Query(_) | NoRows::TooMuch(_)) => Ok(()),
+            Ok(_) | Err(NoRows::Query(_) | NoRows::TooMuch(_) | NoRows::Stopping) => Ok(()),
         };
         self.heard(look, Asked::Rows(row.id), &said, begun.elapsed()).await?;
         Ok(answer)
@@ -196,6 +201,7 @@ impl Connections {
             }
             Err(NoRows::Query(message)) => return Ok(Err(Unread::Query(message))),
             Err(NoRows::TooMuch(message)) => return Ok(Err(Unread::TooMuch(message))),
+            Err(NoRows::Stopping) => return Ok(Err(Unread::Unasked)),
             Err(NoRows::Failure(failure)) => failure,
         };
         Ok(Err(match failure {
@@ -269,8 +275,7 @@ impl Connections {
         self.examine(Occasion::Read, row.id).await?;
         let Some(row) = self.row(row.id).await? else { return Ok(Unread::Changed) };
         let open = self.current_disconnections(std::slice::from_ref(&row)).await?.remove(&row.id);
-        let denied = || format!("{} does not let this connection read that, although it works.", look.connector.name);
-        Ok(open.map_or_else(|| Unread::Denied(denied()), outage))
+        Ok(open.map_or_else(|| Unread::Denied(denied(look)), outage))
     }
 
     /// The connection is denied what it could read before: at a second look it has lost access.
@@ -288,6 +293,10 @@ impl Connections {
         let message = super::findings::message(DisconnectionReason::AccessLost, &look.connector.name);
         Ok(Unread::Disconnected { message, found_by_dataset: true })
     }
+}
+
+fn denied(look: &Look) -> String {
+    format!("{} does not let this connection read that.", look.connector.name)
 }
 
 fn outage(open: disconnection::Model) -> Unread {

@@ -1,6 +1,6 @@
 //! What people ask of datasets: create, edit, refresh, remove.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use entity::{DatasetStatus, connection, dataset};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, SqlErr};
@@ -62,12 +62,15 @@ impl Datasets {
         if let Some(id) = &external_id {
             self.require_free(viewer, id).await?;
         }
-        let limits = super::limits(self.connections.mode(&through.connector));
+        let mode = self.connections.mode(&through.connector);
+        let limits = super::limits(mode);
         let ask = Ask { query: query.clone(), limits, haste: Haste::AtOnce, proven: false };
         let rows = self.connections.read(through.id, ask).await?.map_err(refusal)?;
         let now = self.clock.now();
+        let id = ids::new(now, &*self.entropy);
+        let ready = self.prepare(id, mode, Arc::new(rows)).await?;
         let row = dataset::Model {
-            id: ids::new(now, &*self.entropy),
+            id,
             workspace_id: viewer.workspace(),
             connection_id: through.id,
             name_key: fold(&name),
@@ -97,7 +100,7 @@ impl Datasets {
             drop(txn);
             return Err(self.in_the_way(viewer, error, row.external_id.as_deref()).await);
         }
-        let row = self.refreshed(&txn, &row, &through, &rows, now).await?;
+        let row = self.refreshed(&txn, &row, &ready, now).await?;
         row.clone().into_active_model().reset_all().update(&txn).await?;
         let entry = entry(&txn, &row, "dataset.created", viewer.actor(), details(&row)).await?;
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
@@ -137,7 +140,7 @@ impl Datasets {
         held.clone().into_active_model().reset_all().update(&txn).await?;
         let entry = entry(&txn, &held, "dataset.updated", viewer.actor(), details(&held)).await?;
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
-        if through.removed_at.is_some() { Ok(held) } else { self.refresh_now(viewer, held.id).await }
+        if through.removed_at.is_some() { Ok(held) } else { Ok(self.refresh_now(viewer, held.id).await?.0) }
     }
 
     /// Refreshes a dataset. When that takes long it goes on, and the dataset comes back as it is meanwhile.
@@ -148,27 +151,32 @@ impl Datasets {
             let message = "Its data source was removed. Connect the same account again for the same client.";
             return Err(UserError::new(UserErrorCode::Conflict, message).at(["datasetId"]).into());
         }
-        self.refresh_now(viewer, row.id).await
+        match self.refresh_now(viewer, row.id).await? {
+            (row, None) => Ok(row),
+            (_, Some(unread)) => Err(refusal(unread)),
+        }
     }
 
-    async fn refresh_now(&self, viewer: &Viewer, id: Uuid) -> Result<dataset::Model> {
+    /// The dataset after its refresh, or as it is meanwhile; and why nothing came of it that it would show.
+    async fn refresh_now(&self, viewer: &Viewer, id: Uuid) -> Result<(dataset::Model, Option<Unread>)> {
         let (all, actor) = (self.clone(), viewer.actor());
         // A task of its own: whoever asked may hang up.
         let refreshing = tokio::spawn(async move { all.refresh_as(id, actor).await });
-        if let Ok(done) = tokio::time::timeout(PATIENCE, refreshing).await {
-            done.map_err(|panicked| Error::internal(panicked.to_string()))??;
-        }
+        let unread = match tokio::time::timeout(PATIENCE, refreshing).await {
+            Ok(done) => done.map_err(|panicked| Error::internal(panicked.to_string()))??,
+            Err(_) => None,
+        };
         let row = visible(viewer).filter(dataset::Column::Id.eq(id)).one(self.db.reader()).await?;
-        row.ok_or_else(|| Error::not_found("datasetId"))
+        Ok((row.ok_or_else(|| Error::not_found("datasetId"))?, unread))
     }
 
     /// Refreshes a dataset, unless somebody else is at it.
-    async fn refresh_as(&self, id: Uuid, actor: Actor) -> Result<()> {
-        let Some(claim) = self.claim(id).await? else { return Ok(()) };
+    async fn refresh_as(&self, id: Uuid, actor: Actor) -> Result<Option<Unread>> {
+        let Some(claim) = self.claim(id).await? else { return Ok(None) };
         let refreshed = async {
             match dataset::Entity::find_by_id(id).one(self.db.reader()).await? {
                 Some(row) => self.refresh_claimed(&claim, &row, actor, Haste::AtOnce).await,
-                None => Ok(()),
+                None => Ok(None),
             }
         };
         self.under(&claim, refreshed).await
@@ -266,6 +274,7 @@ fn refusal(unread: Unread) -> Error {
         Unread::Query(message) | Unread::TooMuch(message) => (UserErrorCode::Invalid, "query", message),
         Unread::NotConfigured(message) => (UserErrorCode::NotConfigured, "connectionId", message),
         Unread::Changed => return meanwhile(),
+        Unread::Unasked => return Error::Unavailable,
     };
     UserError::new(code, message).at([field]).into()
 }

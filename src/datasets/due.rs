@@ -73,14 +73,25 @@ impl Datasets {
                 return Ok(());
             };
             let job = Viewer::job(JOB, row.workspace_id);
-            self.refresh_claimed(&claim, &row, job.actor(), Haste::InTurn).await
+            self.refresh_claimed(&claim, &row, job.actor(), Haste::InTurn).await.map(drop)
         };
-        let failed = self.under(&claim, refreshed).await;
-        if let Err(error) = &failed {
-            let dataset = Kind::Dataset.of(claim.dataset);
-            tracing::error!(job = JOB, %dataset, ?error, "this one failed; it is tried again");
+        let Err(error) = self.under(&claim, refreshed).await else { return false };
+        let dataset = Kind::Dataset.of(claim.dataset);
+        tracing::error!(job = JOB, %dataset, ?error, "this one failed; it is tried again");
+        // By its date, not at once for its connection's sake.
+        if let Err(error) = self.forget_waiting(claim.dataset).await {
+            tracing::error!(job = JOB, %dataset, ?error, "it could not be put off");
         }
-        failed.is_err()
+        true
+    }
+
+    async fn forget_waiting(&self, dataset: Uuid) -> Result<()> {
+        dataset::Entity::update_many()
+            .col_expr(dataset::Column::NeedsReconnect, Expr::value(false))
+            .filter(dataset::Column::Id.eq(dataset))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
     }
 
     /// Claims a dataset; none when somebody else has it.

@@ -123,7 +123,7 @@ impl Datasets {
         let (rows, total) = match (self.connections.mode_of(row.connection_id).await?, of) {
             (entity::DataMode::DirectQuery, _) => {
                 let Some(answer) = self.live(row).await? else { return Ok(None) };
-                let all = &answer.rows.rows;
+                let all = &answer.rows;
                 let skipped = usize::try_from(start).unwrap_or(usize::MAX);
                 let rows = all.iter().skip(skipped).take(usize::try_from(most).unwrap_or_default()).cloned().collect();
                 (rows, all.len() as u64)

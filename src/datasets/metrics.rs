@@ -1,5 +1,7 @@
 //! Metrics: a number computed from a dataset's last rows, whenever those change, and what is wrong with it.
 
+use std::{collections::HashMap, sync::Arc};
+
 use entity::{Aggregation, DataMode, DatasetStatus, Status, connection, dataset, disconnection, metric};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
@@ -8,7 +10,11 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Datasets, numbers, refresh};
+use super::{
+    Datasets,
+    numbers::{self, Tally},
+    refresh,
+};
 use crate::{
     access::{Action, Viewer},
     error::{Error, Result},
@@ -30,6 +36,9 @@ pub struct CreateMetric {
     pub column: Option<String>,
 }
 
+/// Values and problems, by metric.
+pub(super) type Computed = HashMap<Uuid, (Option<String>, Option<String>)>;
+
 /// What is wrong with a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -46,7 +55,7 @@ impl Datasets {
         let (of, _) = self.tended(viewer, input.dataset).await?;
         let name = names::name("name", &input.name)?;
         let rows = self.rows_now(&of).await?;
-        let column_name = column(&input, rows.as_ref().map_or(&[], |rows| &rows.columns))?;
+        let column_name = column(&input, rows.as_ref().map_or(&[][..], |rows| &rows.columns))?;
         let now = self.clock.now();
         let mut row = metric::Model {
             id: ids::new(now, &*self.entropy),
@@ -60,8 +69,10 @@ impl Datasets {
             created_by: viewer.user(),
             created_at: now,
         };
-        if let Some(rows) = &rows {
-            (row.value, row.problem) = computed(&row, rows);
+        if let Some(rows) = &rows
+            && let Some(result) = computed(vec![row.clone()], rows).await?.remove(&row.id)
+        {
+            (row.value, row.problem) = result;
         }
         let txn = self.db.begin().await?;
         let held = dataset::Entity::find_by_id(of.id).lock_exclusive().one(&txn).await?;
@@ -89,17 +100,34 @@ impl Datasets {
         Ok(id)
     }
 
-    /// Computes every metric of a dataset from its new rows.
-    pub(super) async fn compute(&self, txn: &DatabaseTransaction, of: Uuid, rows: &Rows) -> Result<()> {
-        for row in metric::Entity::find().filter(metric::Column::DatasetId.eq(of)).all(txn).await? {
-            let (value, problem) = computed(&row, rows);
-            if (&value, &problem) == (&row.value, &row.problem) {
+    /// What the dataset's metrics are by these rows.
+    pub(super) async fn compute(&self, of: Uuid, rows: &Arc<Rows>) -> Result<Computed> {
+        let metrics = metric::Entity::find().filter(metric::Column::DatasetId.eq(of)).all(self.db.reader()).await?;
+        computed(metrics, rows).await
+    }
+
+    /// Writes the dataset's metrics, by new rows.
+    pub(super) async fn write_computed(
+        &self,
+        txn: &DatabaseTransaction,
+        of: Uuid,
+        rows: &Arc<Rows>,
+        known: &Computed,
+    ) -> Result<()> {
+        let all = metric::Entity::find().filter(metric::Column::DatasetId.eq(of)).all(txn).await?;
+        // Those that were made since then are few.
+        let made: Vec<_> = all.iter().filter(|row| !known.contains_key(&row.id)).cloned().collect();
+        let since = computed(made, rows).await?;
+        for row in all {
+            let Some((value, problem)) = known.get(&row.id).or_else(|| since.get(&row.id)) else { continue };
+            // The last value stays while there is no other.
+            let value = if problem.is_some() { &row.value } else { value };
+            if (value, problem) == (&row.value, &row.problem) {
                 continue;
             }
             metric::Entity::update_many()
-                // The last value stays while there is no other.
-                .col_expr(metric::Column::Value, Expr::value(if problem.is_some() { row.value } else { value }))
-                .col_expr(metric::Column::Problem, Expr::value(problem))
+                .col_expr(metric::Column::Value, Expr::value(value.clone()))
+                .col_expr(metric::Column::Problem, Expr::value(problem.clone()))
                 .filter(metric::Column::Id.eq(row.id))
                 .exec(txn)
                 .await?;
@@ -108,13 +136,13 @@ impl Datasets {
     }
 
     /// The rows there are now; none where they are read live and their source does not answer.
-    async fn rows_now(&self, of: &dataset::Model) -> Result<Option<Rows>> {
+    async fn rows_now(&self, of: &dataset::Model) -> Result<Option<Arc<Rows>>> {
         match (self.connections.mode_of(of.connection_id).await?, of.snapshot_id) {
-            (DataMode::DirectQuery, _) => Ok(self.live(of).await?.map(|answer| answer.rows.clone())),
+            (DataMode::DirectQuery, _) => self.live(of).await,
             (DataMode::Warehouse, None) => Ok(None),
             (DataMode::Warehouse, Some(snapshot)) => {
                 let columns = serde_json::from_value(of.columns.clone()).unwrap_or_default();
-                Ok(Some(Rows { columns, rows: self.all_rows(snapshot).await? }))
+                Ok(Some(Arc::new(Rows { columns, rows: self.all_rows(snapshot).await? })))
             }
         }
     }
@@ -168,9 +196,21 @@ fn column(input: &CreateMetric, columns: &[String]) -> Result<Option<String>> {
     }
 }
 
-fn computed(row: &metric::Model, rows: &Rows) -> (Option<String>, Option<String>) {
-    match numbers::aggregate(row.aggregation, row.column_name.as_deref(), &rows.columns, &rows.rows) {
-        Ok(value) => (value, None),
-        Err(why) => (None, Some(why.to_string())),
+/// Computes metrics beside what the server has to do at once: there may be many rows.
+async fn computed(metrics: Vec<metric::Model>, rows: &Arc<Rows>) -> Result<Computed> {
+    if metrics.is_empty() {
+        return Ok(Computed::new());
     }
+    let rows = Arc::clone(rows);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut tallies: Vec<Tally<'_>> =
+            metrics.iter().map(|row| Tally::new(row.aggregation, row.column_name.as_deref(), &rows.columns)).collect();
+        numbers::add_all(&mut tallies, &rows.rows);
+        let results = tallies.into_iter().map(|tally| match tally.end() {
+            Ok(value) => (value, None),
+            Err(why) => (None, Some(why.to_string())),
+        });
+        metrics.iter().map(|row| row.id).zip(results).collect()
+    });
+    work.await.map_err(|panicked| Error::internal(panicked.to_string()))
 }

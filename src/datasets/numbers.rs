@@ -21,91 +21,112 @@ pub(super) enum NoNumber {
     NotNumeric,
 }
 
-/// What `aggregation` makes of the rows, in decimal digits; none where they hold no number.
-///
-/// Rows without a value in the column count for COUNT alone, as in SQL.
-pub(super) fn aggregate(
+/// One aggregation on its way through the rows. Those without a value in the column count for COUNT alone, as in SQL.
+pub(super) struct Tally<'a> {
     aggregation: Aggregation,
-    column: Option<&str>,
-    columns: &[String],
-    rows: &[Box<RawValue>],
-) -> Result<Option<String>, NoNumber> {
-    let Some(column) = column.filter(|_| aggregation != Aggregation::Count) else {
-        return Ok(Some(rows.len().to_string()));
-    };
-    if !rows.is_empty() && !columns.iter().any(|one| one == column) {
-        return Err(NoNumber::NoColumn);
-    }
-    let mut numbers = rows.iter().filter_map(|row| number(row.get(), column).transpose());
-    let found = match aggregation {
-        Aggregation::Count => None,
-        Aggregation::Sum => Some(numbers.try_fold(BigDecimal::zero(), |sum, number| Ok(sum + number?))?),
-        Aggregation::Avg => average(numbers)?,
-        Aggregation::Min => best(numbers, |number, best| number < best)?,
-        Aggregation::Max => best(numbers, |number, best| number > best)?,
-        Aggregation::Last => numbers.next_back().transpose()?,
-    };
-    Ok(found.map(|number| number.normalized().to_plain_string()))
+    column: Option<&'a str>,
+    /// Rows that count.
+    count: u64,
+    /// The sum, or the value that is kept so far.
+    so_far: Option<BigDecimal>,
+    fault: Option<NoNumber>,
 }
 
-fn average(numbers: impl Iterator<Item = Result<BigDecimal, NoNumber>>) -> Result<Option<BigDecimal>, NoNumber> {
-    let (mut sum, mut count) = (BigDecimal::zero(), 0_u64);
-    for number in numbers {
-        sum += number?;
-        count += 1;
+/// The members of a row.
+type Members<'r> = BTreeMap<Cow<'r, str>, &'r RawValue>;
+
+impl<'a> Tally<'a> {
+    /// An aggregation over one of `columns`; without a column it counts.
+    pub(super) fn new(aggregation: Aggregation, column: Option<&'a str>, columns: &[String]) -> Self {
+        let column = column.filter(|_| aggregation != Aggregation::Count);
+        let known = column.is_none_or(|column| columns.is_empty() || columns.iter().any(|one| one == column));
+        Self { aggregation, column, count: 0, so_far: None, fault: (!known).then_some(NoNumber::NoColumn) }
     }
-    if count == 0 {
-        return Ok(None);
+
+    fn add(&mut self, row: &Members<'_>) {
+        if self.fault.is_some() {
+            return;
+        }
+        let Some(column) = self.column else {
+            self.count += 1;
+            return;
+        };
+        match number(row, column) {
+            Ok(Some(number)) => self.add_number(number),
+            Ok(None) => {}
+            Err(fault) => self.fault = Some(fault),
+        }
     }
+
+    fn add_number(&mut self, number: BigDecimal) {
+        self.count += 1;
+        let next = match (self.aggregation, self.so_far.take()) {
+            (_, None) | (Aggregation::Count | Aggregation::Last, Some(_)) => number,
+            (Aggregation::Sum | Aggregation::Avg, Some(sum)) => sum + number,
+            (Aggregation::Min, Some(least)) => least.min(number),
+            (Aggregation::Max, Some(most)) => most.max(number),
+        };
+        self.so_far = Some(next);
+    }
+
+    /// What came of it, in decimal digits; none where the rows hold no number.
+    pub(super) fn end(self) -> Result<Option<String>, NoNumber> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let number = match (self.aggregation, self.so_far) {
+            (Aggregation::Count, _) => Some(BigDecimal::from(self.count)),
+            (Aggregation::Sum, None) => Some(BigDecimal::zero()),
+            (Aggregation::Avg, Some(sum)) => Some(mean(sum, self.count)),
+            (_, so_far) => so_far,
+        };
+        Ok(number.map(|number| number.normalized().to_plain_string()))
+    }
+}
+
+/// Leads every tally through the rows, in their order.
+pub(super) fn add_all(tallies: &mut [Tally<'_>], rows: &[Box<RawValue>]) {
+    if tallies.is_empty() {
+        return;
+    }
+    for row in rows {
+        // Rows are JSON objects.
+        let members: Members<'_> = serde_json::from_str(row.get()).unwrap_or_default();
+        tallies.iter_mut().for_each(|tally| tally.add(&members));
+    }
+}
+
+/// To [`DIGITS`] digits after the point, half away from zero.
+fn mean(sum: BigDecimal, count: u64) -> BigDecimal {
     let (digits, scale) = sum.into_bigint_and_exponent();
     let ten_to = |power: i64| BigInt::from(10).pow(u32::try_from(power.max(0)).unwrap_or_default());
     let (dividend, divisor) = (digits * ten_to(DIGITS - scale), BigInt::from(count) * ten_to(scale - DIGITS));
-    // Half away from zero.
     let rounded = (dividend.magnitude() * 2_u8 + divisor.magnitude()) / (divisor.magnitude() * 2_u8);
-    let signed = BigInt::from_biguint(dividend.sign(), rounded);
-    Ok(Some(BigDecimal::new(signed, DIGITS)))
-}
-
-fn best(
-    numbers: impl Iterator<Item = Result<BigDecimal, NoNumber>>,
-    better: impl Fn(&BigDecimal, &BigDecimal) -> bool,
-) -> Result<Option<BigDecimal>, NoNumber> {
-    let mut best = None;
-    for number in numbers {
-        let number = number?;
-        if best.as_ref().is_none_or(|best| better(&number, best)) {
-            best = Some(number);
-        }
-    }
-    Ok(best)
+    BigDecimal::new(BigInt::from_biguint(dividend.sign(), rounded), DIGITS)
 }
 
 /// The number that a row has in a column; none where it has nothing there.
-fn number(row: &str, column: &str) -> Result<Option<BigDecimal>, NoNumber> {
-    match value(row, column) {
-        None => Ok(None),
-        Some(text) if text == "null" => Ok(None),
+fn number(row: &Members<'_>, column: &str) -> Result<Option<BigDecimal>, NoNumber> {
+    match value(row, column).as_deref() {
+        None | Some("null") => Ok(None),
         Some(text) if text.starts_with('"') => {
             // Many APIs and databases write decimals as text, to keep their digits.
-            let text: Cow<'_, str> = serde_json::from_str(&text).map_err(|_| NoNumber::NotNumeric)?;
+            let text: String = serde_json::from_str(text).map_err(|_| NoNumber::NotNumeric)?;
             decimal(text.trim()).map(Some)
         }
-        Some(text) => decimal(&text).map(Some),
+        Some(text) => decimal(text).map(Some),
     }
 }
 
 /// The JSON that a row has in a column: a member, or one of an object within (`metrics.clicks`).
-fn value(row: &str, column: &str) -> Option<String> {
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(row).ok()?;
-    if let Some(found) = members.get(column) {
-        return Some(found.get().to_owned());
+fn value<'r>(row: &Members<'r>, column: &str) -> Option<Cow<'r, str>> {
+    if let Some(found) = row.get(column) {
+        return Some(Cow::Borrowed(found.get()));
     }
-    let dots = column.match_indices('.').map(|(at, _)| at);
-    dots.filter_map(|at| {
-        let within = members.get(&column[..at])?;
-        value(within.get(), &column[at + 1..])
+    column.match_indices('.').find_map(|(at, _)| {
+        let within: Members<'r> = serde_json::from_str(row.get(&column[..at])?.get()).ok()?;
+        value(&within, &column[at + 1..])
     })
-    .next()
 }
 
 fn decimal(text: &str) -> Result<BigDecimal, NoNumber> {
@@ -123,9 +144,21 @@ fn decimal(text: &str) -> Result<BigDecimal, NoNumber> {
 mod tests {
     use super::*;
 
+    fn aggregate(
+        aggregation: Aggregation,
+        column: &str,
+        columns: &[String],
+        rows: &[Box<RawValue>],
+    ) -> Result<Option<String>, NoNumber> {
+        let mut tallies = [Tally::new(aggregation, Some(column), columns)];
+        add_all(&mut tallies, rows);
+        let [tally] = tallies;
+        tally.end()
+    }
+
     fn of(aggregation: Aggregation, values: &[&str]) -> Result<Option<String>, NoNumber> {
         let rows = values.iter().map(|value| RawValue::from_string(format!(r#"{{"n": {value}}}"#)).unwrap());
-        aggregate(aggregation, Some("n"), &["n".to_owned()], &rows.collect::<Vec<_>>())
+        aggregate(aggregation, "n", &["n".to_owned()], &rows.collect::<Vec<_>>())
     }
 
     fn exact(aggregation: Aggregation, values: &[&str]) -> String {
@@ -176,7 +209,7 @@ mod tests {
     fn a_column_is_a_member_or_one_within() {
         let row = RawValue::from_string(r#"{"a.b": 1, "a": {"b": 2, "c": {"d": 3}}}"#.to_owned()).unwrap();
         let columns = ["a.b", "a.c.d"].map(str::to_owned);
-        let sum = |column| aggregate(Aggregation::Sum, Some(column), &columns, std::slice::from_ref(&row));
+        let sum = |column| aggregate(Aggregation::Sum, column, &columns, std::slice::from_ref(&row));
         assert_eq!(sum("a.b"), Ok(Some("1".to_owned())));
         assert_eq!(sum("a.c.d"), Ok(Some("3".to_owned())));
         assert_eq!(sum("a.x"), Err(NoNumber::NoColumn));

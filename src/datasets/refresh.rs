@@ -1,6 +1,8 @@
 //! One refresh: its source is asked outside of any transaction, and what came of it is written in one, all or nothing. It
 //! is dropped when the dataset was edited meanwhile, or somebody else has taken it over.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{DataMode, DatasetStatus, Status, Topic, connection, connection_share, dataset};
 use sea_orm::{
@@ -10,7 +12,14 @@ use sea_orm::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Datasets, due::Claim, limits, query::query_of, snapshots};
+use super::{
+    Datasets,
+    due::Claim,
+    limits,
+    metrics::Computed,
+    query::query_of,
+    snapshots::{self, Part},
+};
 use crate::{
     access::{Actor, Viewer},
     clock::jittered,
@@ -24,7 +33,15 @@ use crate::{
 /// The longest pause after failures.
 const PAUSE_AT_MOST: TimeDelta = TimeDelta::hours(6);
 
-type Answer = std::result::Result<Rows, Unread>;
+type Answer = std::result::Result<Arc<Rows>, Unread>;
+
+/// Rows that are ready to be written: what takes long is done, and holds up no other writer.
+pub(super) struct Ready {
+    rows: Arc<Rows>,
+    /// None where they are read live.
+    parts: Option<Vec<Part>>,
+    computed: Computed,
+}
 
 impl Datasets {
     /// Reads what a dataset asks for.
@@ -33,19 +50,29 @@ impl Datasets {
         let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
         let limits = limits(self.connections.mode(&through.connector));
         let ask = Ask { query: query_of(row)?, limits, haste, proven: row.proven };
-        self.connections.read(row.connection_id, ask).await
+        Ok(self.connections.read(row.connection_id, ask).await?.map(Arc::new))
     }
 
-    /// Refreshes a claimed dataset on behalf of `actor`.
+    /// Packs rows as `mode` wants it, and computes the metrics of `of` by them.
+    pub(super) async fn prepare(&self, of: Uuid, mode: DataMode, rows: Arc<Rows>) -> Result<Ready> {
+        let computed = self.compute(of, &rows).await?;
+        let packed = Arc::clone(&rows);
+        let pack = move || (mode == DataMode::Warehouse).then(|| snapshots::parts(&packed.rows));
+        let parts = tokio::task::spawn_blocking(pack).await;
+        Ok(Ready { rows, parts: parts.map_err(|panicked| Error::internal(panicked.to_string()))?, computed })
+    }
+
+    /// Refreshes a claimed dataset on behalf of `actor`. Why nothing came of it that the dataset would show.
     pub(super) async fn refresh_claimed(
         &self,
         claim: &Claim,
         row: &dataset::Model,
         actor: Actor,
         haste: Haste,
-    ) -> Result<()> {
+    ) -> Result<Option<Unread>> {
         let answer = self.read(row, haste).await?;
-        self.write(row, &answer, Writing { run: Some(claim.run), actor, told: true }).await
+        self.write(row, &answer, Writing { run: Some(claim.run), actor, told: true }).await?;
+        Ok(answer.err().filter(says_nothing))
     }
 
     /// Writes what a live reading says of its dataset. It is told when that changed: not that it works as before, since
@@ -60,6 +87,13 @@ impl Datasets {
     }
 
     async fn write(&self, row: &dataset::Model, answer: &Answer, how: Writing) -> Result<()> {
+        let answer = match answer {
+            Ok(rows) => {
+                let mode = self.connections.mode_of(row.connection_id).await?;
+                Ok(self.prepare(row.id, mode, Arc::clone(rows)).await?)
+            }
+            Err(unread) => Err(unread),
+        };
         let txn = self.db.begin().await?;
         let now = self.clock.now();
         let held = dataset::Entity::find_by_id(row.id).lock_exclusive().one(&txn).await?;
@@ -70,8 +104,8 @@ impl Datasets {
         let through = connection::Entity::find_by_id(held.connection_id).one(&txn).await?;
         let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
         let (after, action) = match answer {
-            Ok(rows) => {
-                let after = self.refreshed(&txn, &held, &through, rows, now).await?;
+            Ok(ready) => {
+                let after = self.refreshed(&txn, &held, &ready, now).await?;
                 let action = (how.told || held.status != DatasetStatus::Fresh).then_some(REFRESHED);
                 (after, action)
             }
@@ -100,19 +134,19 @@ impl Datasets {
         &self,
         txn: &DatabaseTransaction,
         held: &dataset::Model,
-        through: &connection::Model,
-        rows: &Rows,
+        ready: &Ready,
         now: DateTime<Utc>,
     ) -> Result<dataset::Model> {
-        let snapshot_id = match self.connections.mode(&through.connector) {
-            DataMode::DirectQuery => None,
-            DataMode::Warehouse => {
+        let rows = &ready.rows;
+        let snapshot_id = match &ready.parts {
+            Some(parts) => {
                 let id = ids::new(now, &*self.entropy);
-                snapshots::write(txn, held.id, id, now, &rows.rows).await?;
+                snapshots::write(txn, held.id, id, now, parts).await?;
                 Some(id)
             }
+            None => None,
         };
-        self.compute(txn, held.id, rows).await?;
+        self.write_computed(txn, held.id, rows, &ready.computed).await?;
         Ok(dataset::Model {
             status: DatasetStatus::Fresh,
             error: None,
@@ -120,7 +154,8 @@ impl Datasets {
             failed_at: None,
             failures: 0,
             proven: true,
-            columns: json!(rows.columns),
+            // PostgreSQL stores no NUL.
+            columns: rows.columns.iter().map(|name| name.replace('\0', "\u{fffd}")).collect(),
             row_count: i64::try_from(rows.rows.len()).unwrap_or(i64::MAX),
             snapshot_id,
             last_refreshed_at: Some(now),
@@ -146,7 +181,7 @@ impl Datasets {
             Unread::Changed if through.removed_at.is_some() => {
                 return dataset::Model { refresh_at: None, needs_reconnect: false, ..held.clone() };
             }
-            Unread::DeniedOnce | Unread::Changed => return put_off(now + self.tick()),
+            Unread::DeniedOnce | Unread::Changed | Unread::Unasked => return put_off(now + self.tick()),
             Unread::Quiet(until) => return put_off(*until),
             // Its probe finds out when it works again, and reconnecting makes the dataset due.
             Unread::Disconnected { message, found_by_dataset: false } => (message, true, None),
@@ -196,6 +231,11 @@ struct Writing {
     actor: Actor,
     /// Also that it works as before.
     told: bool,
+}
+
+/// Whether the dataset stays as it was.
+fn says_nothing(unread: &Unread) -> bool {
+    matches!(unread, Unread::DeniedOnce | Unread::Quiet(_) | Unread::Changed | Unread::Unasked)
 }
 
 fn doubled(pause: TimeDelta, times: i32) -> TimeDelta {

@@ -62,29 +62,50 @@ impl Datasets {
     }
 }
 
-/// Writes `rows` as the dataset's newest snapshot, which gets the id `id`, and forgets those that are too old.
+/// Some of the rows, packed.
+pub(super) struct Part {
+    row_count: usize,
+    body: Vec<u8>,
+}
+
+/// Packs rows into parts.
+pub(super) fn parts(rows: &[Box<RawValue>]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut left = rows;
+    while !left.is_empty() {
+        let (these, others) = left.split_at(part(left));
+        parts.push(Part { row_count: these.len(), body: pack(these) });
+        left = others;
+    }
+    parts
+}
+
+/// Writes `parts` as the dataset's newest snapshot, which gets the id `id`, and forgets those that are too old.
 pub(super) async fn write(
     txn: &DatabaseTransaction,
     dataset: Uuid,
     id: Uuid,
     at: DateTime<Utc>,
-    rows: &[Box<RawValue>],
+    parts: &[Part],
 ) -> Result<()> {
-    let row_count = number(rows.len() as u64);
-    let row =
-        snapshot::ActiveModel { id: Set(id), dataset_id: Set(dataset), taken_at: Set(at), row_count: Set(row_count) };
+    let all: usize = parts.iter().map(|part| part.row_count).sum();
+    let row = snapshot::ActiveModel {
+        id: Set(id),
+        dataset_id: Set(dataset),
+        taken_at: Set(at),
+        row_count: Set(number(all as u64)),
+    };
     row.insert(txn).await?;
     let mut first = 0;
-    while first < rows.len() {
-        let part = part(&rows[first..]);
+    for part in parts {
         let row = snapshot_part::ActiveModel {
             snapshot_id: Set(id),
             first_row: Set(number(first as u64)),
-            row_count: Set(number(part.len() as u64)),
-            body: Set(pack(part)),
+            row_count: Set(number(part.row_count as u64)),
+            body: Set(part.body.clone()),
         };
         snapshot_part::Entity::insert(row).exec_without_returning(txn).await?;
-        first += part.len();
+        first += part.row_count;
     }
     let kept: Vec<Uuid> = snapshot::Entity::find()
         .select_only()
@@ -105,15 +126,15 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// The rows that the next part holds: one at least.
-fn part(rows: &[Box<RawValue>]) -> &[Box<RawValue>] {
+/// How many rows the next part holds: one at least.
+fn part(rows: &[Box<RawValue>]) -> usize {
     let mut bytes = 0;
     let fits = rows.iter().take(PART_ROWS).take_while(|row| {
         let before = bytes;
         bytes += row.get().len();
         before < PART_BYTES
     });
-    &rows[..fits.count()]
+    fits.count()
 }
 
 fn pack(rows: &[Box<RawValue>]) -> Vec<u8> {
@@ -157,9 +178,9 @@ mod tests {
     #[test]
     fn a_part_holds_a_thousand_rows_or_as_many_as_fit_and_one_at_least() {
         let small: Vec<_> = (0..2_500).map(|n| raw(&format!("{{\"n\":{n}}}"))).collect();
-        assert_eq!(part(&small).len(), 1_000);
-        assert_eq!(part(&small[2_000..]).len(), 500);
+        assert_eq!(part(&small), 1_000);
+        assert_eq!(part(&small[2_000..]), 500);
         let long = format!("{{\"t\":\"{}\"}}", "x".repeat(PART_BYTES));
-        assert_eq!(part(&[raw(&long), raw(&long)]).len(), 1);
+        assert_eq!(part(&[raw(&long), raw(&long)]), 1);
     }
 }

@@ -87,7 +87,8 @@ impl From<Query> for DatasetQuery {
 /// A part of a dataset's rows.
 #[derive(SimpleObject)]
 pub struct DatasetRowPage {
-    /// The rows, a JSON object each, as their source wrote them. A number of which a double would lose digits comes as text.
+    /// The rows, a JSON object each, as their source wrote them. A number that neither 64 bits nor a double hold comes as
+    /// text with all its digits.
     nodes: Vec<Json>,
     /// Whether there is more, and how to ask for it.
     page_info: PageInfo,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// What is nested deeper comes as text.
 const DEEPEST: usize = 64;
 
-/// A row as the API shows it. A number of which a double would lose digits comes as text.
+/// A row as the API shows it. A number that neither a whole number of 64 bits nor a double holds comes as text.
 pub(super) fn shown(row: &RawValue) -> Result<Value> {
     value(row, 0).ok_or_else(|| Error::internal("a row that is no JSON"))
 }

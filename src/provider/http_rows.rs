@@ -18,7 +18,7 @@ use serde_json::{Value, value::RawValue};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Credential, Haste, HttpQuery, NoRows, Provider, RowLimits, Rows, Turn, classify,
+    Credential, Haste, HttpQuery, NoRows, Provider, RowLimits, Rows, classify,
     classify::{Failure, Rejection},
     outbound::{Answer, Call, NoAnswer},
     pages::{self, Astray, Pages},
@@ -79,17 +79,6 @@ impl Provider {
         Err(NoRows::TooMuch(format!("The rows come in more than {} pages, and so many are not read.", limits.pages)))
     }
 
-    /// A turn where nobody waits for the rows; whoever does goes at once.
-    async fn turn_in(&self, connector: &Connector, haste: Haste) -> Result<Option<Turn>, NoRows> {
-        match haste {
-            Haste::AtOnce => Ok(None),
-            Haste::InTurn => match self.turn(connector).await {
-                Some(turn) => Ok(Some(turn)),
-                None => Err(Failure::transient("this server is stopping").into()),
-            },
-        }
-    }
-
     /// The answer within what is left of the time, which it takes its own from. Waiting for a turn is nobody's slowness.
     async fn answer_in(&self, left: &mut Duration, call: Call, reading: &Reading) -> Result<Answer, NoRows> {
         let begun = Instant::now();
@@ -133,7 +122,7 @@ impl Reading {
             Ok(read) => read,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Failure::transient("this server is stopping").into()),
+                Err(_) => Err(NoRows::Stopping),
             },
         }
     }

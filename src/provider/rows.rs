@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Credential, Failure, Provider};
+use super::{Credential, Failure, Provider, Turn};
 use crate::catalogue::{Auth, Connector, Pointer};
 
 /// What a dataset asks its source.
@@ -69,6 +69,9 @@ pub enum NoRows {
     /// There is more than is read. A sentence for people.
     #[error("{0}")]
     TooMuch(String),
+    /// Nobody waited for them, and this server begins nothing more.
+    #[error("this server is stopping")]
+    Stopping,
 }
 
 impl Provider {
@@ -88,6 +91,14 @@ impl Provider {
             }
             (_, Query::Http(query)) => self.read_http(connector, credential, account, query, limits, haste).await,
             (_, Query::Sql(_)) => Err(NoRows::Query("This data source is not asked in SQL.".to_owned())),
+        }
+    }
+
+    /// A turn where nobody waits for the rows; whoever does goes at once.
+    pub(super) async fn turn_in(&self, connector: &Connector, haste: Haste) -> Result<Option<Turn>, NoRows> {
+        match haste {
+            Haste::AtOnce => Ok(None),
+            Haste::InTurn => self.turn(connector).await.map(Some).ok_or(NoRows::Stopping),
         }
     }
 }

@@ -46,10 +46,7 @@ impl Provider {
         haste: Haste,
     ) -> Result<Rows, NoRows> {
         statement::check(driver, sql)?;
-        let _turn = match haste {
-            Haste::AtOnce => None,
-            Haste::InTurn => Some(self.turn(connector).await.ok_or_else(stopping)?),
-        };
+        let _turn = self.turn_in(connector, haste).await?;
         let target = Target::of(driver, credential)?;
         let (outbound, sql, limits) = (self.outbound.clone(), sql.to_owned(), *limits);
         apart(async move {
@@ -147,10 +144,6 @@ where
 
 fn unreachable() -> Failure {
     NoAnswer::Unreachable.into()
-}
-
-fn stopping() -> Failure {
-    Failure::transient("this server is stopping")
 }
 
 #[cfg(test)]

@@ -418,8 +418,8 @@ async fn a_server_that_stops_reads_nothing_that_nobody_waits_for() {
         (with_client(&stage), connector(&stage, OAUTH, &api("")), credential(&json!({})));
     provider.stop_turns();
     let query = Query::Http(items());
-    let why = failure(provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn).await);
-    assert_eq!(why, Failure::transient("this server is stopping"));
+    let why = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn).await;
+    assert_eq!(why.unwrap_err(), NoRows::Stopping);
     assert!(stage.seen().is_empty());
     assert!(provider.read(&connector, &credential, None, &query, &LIMITS, Haste::AtOnce).await.is_ok());
 }

@@ -158,7 +158,7 @@ async fn what_nobody_waits_for_ends_with_the_server() {
     let query = Query::Sql("SELECT 1".to_owned());
     let (connector, credential) = (connector(Driver::Postgres), credential(&[]));
     let read = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn).await;
-    assert_eq!(read.unwrap_err(), NoRows::Failure(stopping()));
+    assert_eq!(read.unwrap_err(), NoRows::Stopping);
 }
 
 #[test]
