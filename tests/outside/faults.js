@@ -22,34 +22,12 @@ export async function startFaultyProxy(oidc) {
   return proxy;
 }
 
-class FaultyProxy {
+/** What a test has go wrong in a server of the tests: its calls, and the faults that they meet. */
+export class Failures {
   /** Every call, oldest first. */
   calls = [];
-  /** Where `faults.redirects` leads. */
-  elsewhere = new Elsewhere();
 
-  #oidc;
   #faults = [];
-  #logins = new Map();
-
-  constructor(oidc) {
-    this.#oidc = oidc;
-  }
-
-  /** The connector file that calls the provider through here. */
-  async connectorFile() {
-    const direct = await this.#oidc.connectorFile();
-    return direct.replaceAll(new RegExp(`^(token_url|url) = "${this.#oidc.issuer}/`, 'gm'), `$1 = "${this.origin}/`);
-  }
-
-  get origin() {
-    return `http://${hostOf(this.server)}`;
-  }
-
-  /** What Patchbay has to be allowed to call. */
-  get hosts() {
-    return [hostOf(this.server), hostOf(this.elsewhere.server)];
-  }
 
   /**
    * From now on calls like `which` meet `fault`, until `times` of them have, or it is over. `which` names some of a
@@ -94,6 +72,44 @@ class FaultyProxy {
     return this.calls.slice(this.calls.indexOf(call) + 1).find((later) => isLike(later, which));
   }
 
+  /** An exchange meets the newest fault for its call, or is answered as ever. */
+  async meet(exchange) {
+    const { call, ask, answer } = exchange;
+    const failing = this.#faults.find(({ which, left }) => left > 0 && isLike(call, which));
+    if (!failing) return answer(await ask());
+    failing.left -= 1;
+    failing.calls.push(call);
+    await failing.fault(exchange);
+  }
+}
+
+class FaultyProxy extends Failures {
+  /** Where `faults.redirects` leads. */
+  elsewhere = new Elsewhere();
+
+  #oidc;
+  #logins = new Map();
+
+  constructor(oidc) {
+    super();
+    this.#oidc = oidc;
+  }
+
+  /** The connector file that calls the provider through here. */
+  async connectorFile() {
+    const direct = await this.#oidc.connectorFile();
+    return direct.replaceAll(new RegExp(`^(token_url|url) = "${this.#oidc.issuer}/`, 'gm'), `$1 = "${this.origin}/`);
+  }
+
+  get origin() {
+    return `http://${hostOf(this.server)}`;
+  }
+
+  /** What Patchbay has to be allowed to call. */
+  get hosts() {
+    return [hostOf(this.server), hostOf(this.elsewhere.server)];
+  }
+
   /** The renewals that were asked for, of one login or of all. */
   renewals(which = {}) {
     return this.callsLike({ grantType: 'refresh_token', ...which });
@@ -110,11 +126,7 @@ class FaultyProxy {
     };
     const exchange = { call, response, answer, ask: () => this.#ask(call), elsewhere: this.elsewhere };
     response.once('close', () => (call.ended = response.writableFinished ? 'answered' : 'broken off'));
-    const failing = this.#faults.find(({ which, left }) => left > 0 && isLike(call, which));
-    if (!failing) return answer(await exchange.ask());
-    failing.left -= 1;
-    failing.calls.push(call);
-    await failing.fault(exchange);
+    await this.meet(exchange);
   }
 
   async close() {
@@ -169,7 +181,7 @@ class Call {
 }
 
 /** Another origin, which Patchbay may call as well: it refuses whoever comes. */
-class Elsewhere {
+export class Elsewhere {
   /** Method, headers and body of every call. */
   calls = [];
 
@@ -217,6 +229,14 @@ export const faults = {
   /** Never answers. */
   hangs() {},
 
+  /** Says how long it is, and ends half-way. */
+  async cutOff({ call, ask, response }) {
+    const { status, headers, body } = await ask();
+    call.status = status;
+    response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+    response.write(body.slice(0, body.length / 2), () => response.destroy());
+  },
+
   /** Dropped before the provider hears of it. */
   dropped: ({ response }) => void response.destroy(),
 
@@ -239,7 +259,7 @@ const digest = (token) => (token ? createHash('sha256').update(token).digest('he
 
 const isLike = (call, which) => Object.entries(which).every(([member, value]) => call[member] === value);
 
-const hostOf = (server) => `127.0.0.1:${server.address().port}`;
+export const hostOf = (server) => `127.0.0.1:${server.address().port}`;
 
 /** A promise, and what fulfils it. */
 function promised() {
@@ -247,7 +267,7 @@ function promised() {
   return [new Promise((resolve) => (fulfil = resolve)), fulfil];
 }
 
-async function listening(answer) {
+export async function listening(answer) {
   const server = createServer(answer).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return server;

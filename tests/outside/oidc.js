@@ -75,6 +75,12 @@ class OidcProvider {
     this.#grantsOf(accountId).clear();
   }
 
+  /** An access token ends before its time; what it was granted with goes on. */
+  async endAccessToken(value) {
+    const token = await this.provider.AccessToken.find(value);
+    await token.destroy();
+  }
+
   /** How often a grant type was asked for at the token endpoint, with this status. */
   tokenCalls(grantType, status = 200) {
     return this.calls.filter((call) => call.route === 'token' && call.grantType === grantType && call.status === status).length;

@@ -5,9 +5,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
 import { Browser } from './browser.js';
+import { greatest, least, mean, shortest, sum } from './decimals.js';
 import { faults, startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
 import { refuseConsent, signIn, startOidcProvider } from './oidc.js';
+import { all, endless, orders, pagings, startOrdersApi } from './ordersapi.js';
+import { everySource } from './sources.js';
 
 const redirectUri = 'https://app.example/oauth/callback';
 
@@ -183,4 +186,83 @@ test('the key ring opens an account to its key until the key is withdrawn', asyn
   assert.equal((await ask('k-2')).status, 401);
   keyRing.withdraw('k-1');
   assert.equal((await ask('k-1')).status, 401);
+});
+
+/** The orders of the first shop by following whatever leads to the next page. */
+async function walk(api, paging, token, upTo = Infinity) {
+  const texts = [];
+  let query = '';
+  for (let page = 1; page <= upTo; page += 1) {
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(`${api.origin}/${paging}/shops/shop-1/orders${query}`, { headers });
+    assert.equal(answer.status, 200);
+    const text = await answer.text();
+    const { orders: found, paging: { next: cursor } = {} } = JSON.parse(text);
+    texts.push(text);
+    const next = {
+      link: () => /\?page=\d+(?=>; rel="next")/.exec(answer.headers.get('link'))?.[0],
+      cursor: () => cursor && `?after=${encodeURIComponent(cursor)}`,
+      number: () => found.length === 50 && `?page=${page + 1}`,
+    };
+    query = next[paging]();
+    if (!query) break;
+  }
+  return texts.join('');
+}
+
+test('the API of orders opens to tokens that oidc-provider knows, and pages in three ways through the same digits', async (t) => {
+  const { oidc, authorize } = await plainClient(t);
+  const api = await startOrdersApi(oidc);
+  t.after(() => api.close());
+  const { granted: { access_token: token } } = await authorize('olga');
+
+  for (const paging of Object.keys(pagings)) {
+    const text = await walk(api, paging, token);
+    for (const order of all(orders())) assert.ok(text.includes(order.text), `${paging}: ${order.text}`);
+  }
+  api.list('shop-1', endless);
+  for (const paging of ['link', 'cursor']) assert.match(await walk(api, paging, token, 20), /"number": 20}/);
+
+  const status = async (path, bearer) => (await fetch(`${api.origin}${path}`, { headers: { authorization: `Bearer ${bearer}` } })).status;
+  assert.equal(await status('/shops', 'any'), 401);
+  api.closeShop('shop-1');
+  for (const path of ['/shops/shop-1', '/link/shops/shop-1/orders']) assert.equal(await status(path, token), 403);
+  for (const path of ['/shops', '/shops/shop-2', '/number/shops/shop-2/orders']) assert.equal(await status(path, token), 200);
+  assert.equal(await status('/shops/shop-3', token), 404);
+  await api.endAccessToken();
+  assert.equal(await status('/shops', token), 401);
+});
+
+for (const source of everySource) {
+  test(`the ${source.name} of these tests opens to a password, until it is another`, { skip: source.skip }, async (t) => {
+    const server = await source.start();
+    t.after(() => server.close());
+    const db = await server.database();
+    await db.sql('CREATE TABLE orders (id int)');
+    const role = await db.createRole();
+    const as = (user) => server.sql('INSERT INTO orders VALUES (1)', db.name, user);
+
+    await as(role);
+    const altered = await db.alterPassword(role);
+    await assert.rejects(as(role));
+    await as(altered);
+    await server.stop();
+    await assert.rejects(as(altered));
+    await server.resume();
+    await as(altered);
+    assert.equal((await db.sql('SELECT id FROM orders')).length, 3);
+    await db.dropRole(altered);
+    await assert.rejects(as(altered));
+    await assert.rejects(as({ username: source.connector === 'mysql' ? 'root' : 'postgres', password: '' }));
+  });
+}
+
+test('decimals are added up, averaged and compared to the last digit', () => {
+  assert.equal(sum(['0.1', '0.2', '12345678901234567890.123456789', '-0.05', '2.5e2']), '12345678901234568140.373456789');
+  assert.equal(sum(['1', '-1.00']), '0');
+  assert.equal(mean(['0.1', '0.2', '0.3', '1e0']), '0.4');
+  assert.equal(mean(['-1', '-2']), '-1.5');
+  assert.deepEqual([least(['9', '-0.30', '10']), greatest(['9', '-0.30', '10'])], ['-0.3', '10']);
+  assert.equal(shortest('100'), '100');
+  assert.throws(() => mean(['1', '1', '2']));
 });
