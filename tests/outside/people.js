@@ -11,8 +11,8 @@ export class GraphQLErrors extends Error {
   }
 }
 
-/** One request; returns `data`, throws GraphQLErrors. */
-export async function graphql(origin, token, query, variables = {}) {
+/** One request; returns the answer as it was written. */
+async function post(origin, token, query, variables) {
   const response = await fetch(`${origin}/graphql`, {
     method: 'POST',
     headers: {
@@ -23,12 +23,17 @@ export async function graphql(origin, token, query, variables = {}) {
     body: JSON.stringify({ query, variables }),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   });
-  const text = await response.text();
+  return { status: response.status, text: await response.text() };
+}
+
+/** One request; returns `data`, throws GraphQLErrors. */
+export async function graphql(origin, token, query, variables = {}) {
+  const { status, text } = await post(origin, token, query, variables);
   let answer;
   try {
     answer = JSON.parse(text);
   } catch {
-    throw new Error(`no JSON from /graphql: ${response.status} ${text.slice(0, 300)}`);
+    throw new Error(`no JSON from /graphql: ${status} ${text.slice(0, 300)}`);
   }
   if (answer.errors) throw new GraphQLErrors(answer.errors);
   return answer.data;
@@ -46,6 +51,11 @@ export class Person {
 
   ask(query, variables) {
     return graphql(this.origin, this.token, query, variables);
+  }
+
+  /** The answer as it was written, digit by digit. */
+  async answer(query, variables) {
+    return (await post(this.origin, this.token, query, variables)).text;
   }
 
   /** Does a mutation and returns its payload, whatever its `errors` say. */
@@ -104,6 +114,55 @@ export class Person {
       { connectionId },
     );
     return disconnections.nodes;
+  }
+
+  /** One dataset as this person sees it; null when they do not. */
+  async dataset(id) {
+    const { dataset } = await this.ask(
+      `query ($id: ID!) {
+         dataset(id: $id) {
+           id name externalId connection { id } mode query { sql http { path parameters rowsPointer } }
+           status error { message needsReconnect at } lastRefreshedAt refreshEveryMinutes
+           columns rowCount metrics { nodes { id } }
+         }
+       }`,
+      { id },
+    );
+    return dataset;
+  }
+
+  /** Every row of a dataset, walked page by page; null when there is none to be had. */
+  async rows(datasetId, { first = 100 } = {}) {
+    const rows = [];
+    let after = null;
+    do {
+      const { dataset } = await this.ask(
+        `query ($id: ID!, $first: Int!, $after: String) {
+           dataset(id: $id) { rows(first: $first, after: $after) { nodes totalCount pageInfo { hasNextPage endCursor } } }
+         }`,
+        { id: datasetId, first, after },
+      );
+      if (dataset.rows === null) return null;
+      const { nodes, totalCount, pageInfo } = dataset.rows;
+      rows.push(...nodes);
+      if (rows.length > totalCount) throw new Error(`${rows.length} rows of ${totalCount}`);
+      after = pageInfo.hasNextPage ? pageInfo.endCursor : null;
+    } while (after);
+    return rows;
+  }
+
+  /** One metric as this person sees it; null when they do not. */
+  async metric(id) {
+    const { metric } = await this.ask(
+      `query ($id: ID!) {
+         metric(id: $id) {
+           id name aggregation column value exactValue dataset { id }
+           error { message connection { id } dataset { id } }
+         }
+       }`,
+      { id },
+    );
+    return metric;
   }
 
   /** What the tray shows, newest first. */

@@ -6,6 +6,7 @@ import { sqlite } from './databases.js';
 import { startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
 import { signIn, startOidcProvider } from './oidc.js';
+import { startOrdersApi } from './ordersapi.js';
 import { freePort, Patchbay } from './patchbay.js';
 import { Person } from './people.js';
 import { openWindow } from './sockets.js';
@@ -108,8 +109,13 @@ export const oidcStage = (t, options) => startOidcStage(t, options);
 /** The same, through a proxy that fails where the test wants it to, as `stage.proxy`. */
 export const badProviderStage = (t, options) => startOidcStage(t, options, { throughProxy: true });
 
-async function startOidcStage(t, { accessTokenSeconds, ...options } = {}, { throughProxy = false } = {}) {
-  const stage = new OidcStage(t);
+/** A server with the three connectors of an API behind npm's oidc-provider, as `stage.api`. */
+export async function ordersStage(t, { accessTokenSeconds = 3_600, ...options } = {}) {
+  return startOidcStage(t, { accessTokenSeconds, ...options }, { Kind: OrdersStage });
+}
+
+async function startOidcStage(t, { accessTokenSeconds, ...options } = {}, { throughProxy = false, Kind = OidcStage } = {}) {
+  const stage = new Kind(t);
   const port = await freePort();
   stage.oidc = await startOidcProvider({ redirectUri: `http://127.0.0.1:${port}/oauth/callback`, accessTokenSeconds });
   stage.atTheEnd(() => stage.oidc.close());
@@ -117,41 +123,47 @@ async function startOidcStage(t, { accessTokenSeconds, ...options } = {}, { thro
     stage.proxy = await startFaultyProxy(stage.oidc);
     stage.atTheEnd(() => stage.proxy.close());
   }
+  const more = await stage.prepare();
   await stage.startPatchbay({
     ...options,
     port,
-    connectors: { 'oidc-provider.toml': await (stage.proxy ?? stage.oidc).connectorFile(), ...options.connectors },
-    allowedHosts: [stage.oidc.host, ...(stage.proxy?.hosts ?? []), ...(options.allowedHosts ?? [])],
-    env: { ...stage.oidc.environment, ...options.env },
+    connectors: { 'oidc-provider.toml': await (stage.proxy ?? stage.oidc).connectorFile(), ...more.connectors, ...options.connectors },
+    allowedHosts: [stage.oidc.host, ...(stage.proxy?.hosts ?? []), ...(more.hosts ?? []), ...(options.allowedHosts ?? [])],
+    env: { ...stage.oidc.environment, ...more.environment, ...options.env },
   });
   await stage.fillWorkspace();
   return stage;
 }
 
 class OidcStage extends Stage {
-  /** Asks for a connection by browser; the attempt waits for someone to sign in. */
-  async startConnecting(person, clientId, browser = {}) {
+  /** What stands behind the provider: connector files, hosts and settings. */
+  async prepare() {
+    return {};
+  }
+
+  /** Asks for a connection by browser; the attempt waits for someone to sign in. `more` is of the input. */
+  async startConnecting(person, clientId, browser = {}, more = {}) {
     const { attempt } = await person.does(
       'connect',
-      { connector: 'oidc-provider', clientId, using: { browser } },
+      { connector: 'oidc-provider', clientId, using: { browser }, ...more },
       'attempt { id status authorizationUrl }',
     );
     return attempt;
   }
 
   /** A person connects a client by signing in at the provider as `login`. */
-  async connectByBrowser(person, clientId, login) {
-    const attempt = await this.startConnecting(person, clientId);
+  async connectByBrowser(person, clientId, login, more) {
+    const attempt = await this.startConnecting(person, clientId, {}, more);
     await signIn(new Browser(), attempt.authorizationUrl, login);
     const [connection] = await this.#connectionsOf(person, attempt);
     return person.connection(connection.id);
   }
 
   /** A person connects a client through an authorization that exists; no browser. */
-  async connectThrough(person, clientId, authorizationId) {
+  async connectThrough(person, clientId, authorizationId, more = {}) {
     const { connection } = await person.does(
       'connect',
-      { connector: 'oidc-provider', clientId, using: { authorizationId } },
+      { connector: 'oidc-provider', clientId, using: { authorizationId }, ...more },
       'connection { id }',
     );
     return person.connection(connection.id);
@@ -180,6 +192,58 @@ class OidcStage extends Stage {
     );
     if (attempt.status !== 'SUCCEEDED') throw new Error(`the attempt is ${attempt.status}: ${JSON.stringify(attempt.error)}`);
     return attempt.connections;
+  }
+}
+
+class OrdersStage extends OidcStage {
+  async prepare() {
+    this.api = await startOrdersApi(this.oidc);
+    this.atTheEnd(() => this.api.close());
+    const { hosts, environment } = this.api;
+    return { connectors: await this.api.connectorFiles(), hosts, environment };
+  }
+
+  /** A person connects a client's shop, signing in as `login`. */
+  connectShop(person, clientId, { shop = 'shop-1', paging = 'link', login = 'olga' } = {}) {
+    return this.connectByBrowser(person, clientId, login, { connector: `orders-${paging}`, accountId: shop });
+  }
+
+  /** A person connects another shop through an authorization that exists; no browser. */
+  connectShopThrough(person, clientId, { authorization }, { shop = 'shop-2', paging = 'link' } = {}) {
+    return this.connectThrough(person, clientId, authorization.id, { connector: `orders-${paging}`, accountId: shop });
+  }
+}
+
+/** A server beside a database server of the tests', `source.server`, with a database in it, as `stage.source`. */
+export async function sourceStage(t, { source, server, ...options }) {
+  const stage = new SourceStage(t);
+  stage.connector = source.connector;
+  stage.source = await server.database();
+  await stage.startPatchbay({ ...options, allowedHosts: [server.host] });
+  await stage.fillWorkspace();
+  return stage;
+}
+
+class SourceStage extends Stage {
+  /** Tries to connect a client to the database as `role`; returns the payload. */
+  tryToConnect(person, clientId, role, fields) {
+    const using = { credentials: this.source.credentials(role, fields) };
+    return person.tries('connect', { connector: this.connector, clientId, using }, 'connection { id } attempt { id }');
+  }
+
+  async connect(person, clientId, role) {
+    const { connection, errors } = await this.tryToConnect(person, clientId, role);
+    if (!connection) throw new Error(`not connected: ${JSON.stringify(errors)}`);
+    return person.connection(connection.id);
+  }
+
+  /** Tries to reconnect as `role`; returns the payload. */
+  tryToReconnect(person, connectionId, role, more = {}) {
+    return person.tries(
+      'reconnect',
+      { connectionId, credentials: this.source.credentials(role), ...more },
+      'connections { id } authorization { id status } disconnection { id endedAt endedBy } attempt { id }',
+    );
   }
 }
 
