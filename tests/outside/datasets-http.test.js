@@ -68,7 +68,7 @@ for (const database of everyDatabase) {
         for (const first of [100, 64]) assert.deepEqual(await mia.rows(dataset.id, { first }), asRead(orders()), paging);
         assert.equal(api.calls.length, before, 'the rows are here');
 
-        const text = await mia.answer('query ($externalId: ID!) { dataset(externalId: $externalId) { rows(first: 10) { nodes } } }', {
+        const text = await mia.answer('query ($externalId: String!) { dataset(externalId: $externalId) { rows(first: 10) { nodes } } }', {
           externalId: `orders by ${paging}`,
         });
         assert.match(text, /12345678901234567890\.123456789/);

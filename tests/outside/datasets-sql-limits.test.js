@@ -46,9 +46,8 @@ const dialects = [
     untouched: { orders: 3, tables: 0, numbered: false, objects: 0 },
     /** Nothing refuses this in a transaction that only reads; it has to be rolled back. */
     unrefused: 'SELECT lo_create(0) > 0 AS made',
-    sleeps: 'SELECT pg_sleep(600)',
-    toils: 'SELECT count(*) AS n FROM generate_series(1, 100000000000)',
-    asleep: "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query ~ 'pg_sleep|generate_series'",
+    slow: ["SELECT set_config('statement_timeout', '0', false), pg_sleep(600)", 'SELECT count(*) AS n FROM generate_series(1, 100000000000)'],
+    running: "SELECT pid FROM pg_stat_activity WHERE usename LIKE 'role%' AND state = 'active'",
     tooManyRows: 'SELECT n FROM generate_series(1, 200000) AS n',
     tooManyBytes: "SELECT repeat('x', 1000000) AS x FROM generate_series(1, 40)",
     replaceView: 'DROP VIEW report; CREATE VIEW report AS',
@@ -72,6 +71,8 @@ const dialects = [
       'SET STATEMENT max_statement_time = 0 FOR SELECT 1',
       `SELECT id FROM orders INTO OUTFILE '${file}'`,
       `SELECT id FROM orders LIMIT 1 INTO DUMPFILE '${file}'`,
+      `SELECT id FROM orders /*! INTO OUTFILE '${file}' */`,
+      '/*! DELETE FROM orders */',
       'SELECT id FROM orders LIMIT 1 INTO @kept',
       'CREATE TABLE more AS SELECT id FROM orders',
       'LOCK TABLES orders WRITE',
@@ -83,10 +84,8 @@ const dialects = [
            (SELECT next_not_cached_value FROM numbers) AS numbered`,
     untouched: { orders: 3, tables: 0, numbered: 1 },
     unrefused: 'SELECT @kept := 1 AS made',
-    sleeps: 'SELECT SLEEP(600) AS slept',
-    toils: "SELECT BENCHMARK(100000000000, SHA2('x', 512)) AS n",
-    asleep: `SELECT id FROM information_schema.processlist
-             WHERE command <> 'Sleep' AND id <> connection_id() AND (info LIKE 'SELECT SLEEP%' OR info LIKE 'SELECT BENCHMARK%')`,
+    slow: ['SELECT SLEEP(600) AS slept', "SELECT BENCHMARK(100000000000, SHA2('x', 512)) AS n"],
+    running: "SELECT id FROM information_schema.processlist WHERE user LIKE 'role%' AND command <> 'Sleep'",
     tooManyRows: 'SELECT seq FROM seq_1_to_200000',
     tooManyBytes: "SELECT REPEAT('x', 1000000) AS x FROM seq_1_to_40",
     replaceView: 'CREATE OR REPLACE VIEW report AS',
@@ -100,6 +99,8 @@ const everywhere = [
   'UPDATE orders SET total = 0',
   'DELETE FROM orders',
   'DROP TABLE orders',
+  'WITH gone AS (SELECT 1) DELETE FROM orders',
+  'VALUES (order_more())',
   'SELECT id FROM orders; DELETE FROM orders',
   'COMMIT',
   'ROLLBACK',
@@ -143,7 +144,7 @@ for (const dialect of dialects) {
       const file = join(server.folder, 'data', 'written');
       for (const sql of [...everywhere, ...dialect.writes(file)]) {
         const { code, field } = await refusal(mia, connection, sql);
-        assert.deepEqual([code, field.slice(0, 2)], ['INVALID', ['query', 'sql']], sql);
+        assert.deepEqual([code, field[0]], ['INVALID', 'query'], sql);
         assert.deepEqual((await db.sql(dialect.left)).map((row) => ({ ...row })), [dialect.untouched], sql);
         assert.ok(!existsSync(file), sql);
       }
@@ -157,10 +158,10 @@ for (const dialect of dialects) {
 
     test('a query that takes too long is ended, at the database too', async (t) => {
       const { stage, db, mia, connection } = await connected(t, { source, server });
-      for (const sql of [dialect.sleeps, dialect.toils]) {
+      for (const sql of dialect.slow) {
         const { message } = await refusal(mia, connection, sql);
         assert.match(message, /long|time|second/i);
-        await eventually('the database is done with it', async () => (await db.sql(dialect.asleep)).length === 0);
+        await eventually('the database is done with it', async () => (await db.sql(dialect.running)).length === 0);
       }
       assert.equal((await stage.sam.connection(connection.id)).status, 'CONNECTED');
     });

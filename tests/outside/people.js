@@ -1,6 +1,7 @@
 // People at their keyboards: each has a token, asks queries and does mutations.
 
-const REQUEST_TIMEOUT_MS = 20_000;
+/** Longer than a source may be asked while somebody waits. */
+const REQUEST_TIMEOUT_MS = 40_000;
 
 /** The top-level errors of an answer. `codes` are their `extensions.code`. */
 export class GraphQLErrors extends Error {
