@@ -84,7 +84,7 @@ const dialects = [
            (SELECT next_not_cached_value FROM numbers) AS numbered`,
     untouched: { orders: 3, tables: 0, numbered: 1 },
     unrefused: 'SELECT @kept := 1 AS made',
-    slow: ['SELECT SLEEP(600) AS slept', "SELECT BENCHMARK(100000000000, SHA2('x', 512)) AS n"],
+    slow: ['SELECT SLEEP(600) AS slept', 'SELECT count(*) AS n FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b'],
     running: "SELECT id FROM information_schema.processlist WHERE user LIKE 'role%' AND command <> 'Sleep'",
     tooManyRows: 'SELECT seq FROM seq_1_to_200000',
     tooManyBytes: "SELECT REPEAT('x', 1000000) AS x FROM seq_1_to_40",

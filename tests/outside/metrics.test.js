@@ -37,7 +37,7 @@ async function refusedWith(code, asking) {
 const idsOf = async (person, list) => (await person.ask(`{ ${list} { nodes { id } } }`))[list].nodes.map(({ id }) => id).sort();
 
 for (const database of everyDatabase) {
-  describe(`metrics and who sees them, on ${database.name}`, () => {
+  describe(`metrics and who sees them, on ${database.name}`, { concurrency: 2 }, () => {
     test('every aggregation is exact, over numbers, decimals in text, and columns that not every row has', async (t) => {
       const stage = await ordersStage(t, { database, env: WITHOUT_PROBES });
       const { acme, mia } = stage;

@@ -5,8 +5,10 @@ import { describe, test } from 'node:test';
 
 import { Browser } from './browser.js';
 import { postgres, postgresServer } from './databases.js';
+import { createDataset, ORDERS, refresh, refreshedSince } from './datasets.js';
 import { signIn } from './oidc.js';
-import { oidcStage } from './stage.js';
+import { orders } from './ordersapi.js';
+import { oidcStage, ordersStage } from './stage.js';
 import { eventually } from './waiting.js';
 
 const CHANGES = `subscription ($after: String) {
@@ -136,5 +138,33 @@ describe('two nodes on one PostgreSQL', { skip }, () => {
     const broken = await changes.next('the disconnection');
     assert.equal(broken.kind, 'DISCONNECTED');
     assert.deepEqual(ids(broken.connections), ids(connections));
+  });
+
+  test('a dataset is refreshed by one node alone, and by the other when that one is killed', async (t) => {
+    const stage = await ordersStage(t, { database: postgres });
+    const nodeB = await stage.anotherNode();
+    const { acme, api, mia, patchbay: nodeA } = stage;
+    const miaAtB = mia.at(nodeB);
+    const dataset = await createDataset(mia, await stage.connectShop(mia, acme), ORDERS);
+    const readings = () => api.callsLike({ route: 'orders', page: 1 }).length;
+    const before = readings();
+
+    const held = api.hold({ route: 'orders', page: 2 });
+    const asked = [refresh(mia, dataset), refresh(miaAtB, dataset)];
+    await held.arrived();
+    held.release();
+    await Promise.all(asked);
+    const once = await refreshedSince(miaAtB, dataset);
+    assert.equal(readings(), before + 1, 'whoever comes second leaves it to the first');
+
+    api.list('shop-1', orders(300));
+    const atA = api.hold({ route: 'orders', page: 2 });
+    const lost = refresh(mia, dataset).catch(() => {}); // Its answer may be lost.
+    await atA.arrived();
+    await nodeA.kill();
+    await lost;
+    atA.release();
+    const taken = await refreshedSince(miaAtB, once);
+    assert.equal(taken.rowCount, 300);
   });
 });
