@@ -111,7 +111,8 @@ for (const database of everyDatabase) {
       await mia.does('removeDataset', { datasetId: made.id }, 'removedDatasetId');
       await mia.does('updateDataset', { datasetId: dataset.id, name: 'The last' }, 'dataset { id }');
 
-      const last = async (window, id, kind) => eventually(`${kind} of ${id}`, () => window.events.find((event) => event.datasetId === id && event.kind === kind));
+      const last = (window, id, kind) =>
+        eventually(`${kind} of ${id}`, () => window.events.some((event) => event.datasetId === id && event.kind === kind));
       await last(one, dataset.id, 'REFRESHED');
       await last(everything, dataset.id, 'REFRESHED');
       const story = (window) => window.events.filter(({ datasetId }) => datasetId === made.id).map(({ kind }) => kind);

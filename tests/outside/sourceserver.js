@@ -31,14 +31,13 @@ export function findProgram(name, folders = []) {
   return everywhere.map((folder) => join(folder, name)).find(existsSync) ?? null;
 }
 
-/**
- * Why tests with a source have to be left out; false when its programs are there. With CI set that is no reason: they run,
- * and fail.
- */
+/** Why tests with a source have to be left out; false when its programs are there. With CI set they must be. */
 export function reasonToSkip(programs, packages) {
   const missing = Object.keys(programs).filter((name) => !programs[name]);
-  if (missing.length === 0 || process.env.CI) return false;
-  return `left out: there is no ${missing.join(' and no ')}; install ${packages}`;
+  if (missing.length === 0) return false;
+  const reason = `there is no ${missing.join(' and no ')}; install ${packages}`;
+  if (process.env.CI) throw new Error(reason);
+  return `left out: ${reason}`;
 }
 
 /** Database servers refuse to run as root. */
