@@ -37,7 +37,7 @@ pub(super) struct Claim {
 impl Datasets {
     /// The connectors of which datasets are due.
     pub async fn due_connectors(&self) -> Result<Vec<String>> {
-        let slugs = self.due().column(connection::Column::Connector).distinct();
+        let slugs = self.due().await?.column(connection::Column::Connector).distinct();
         let slugs: Vec<String> = slugs.into_tuple().all(self.db.reader()).await?;
         Ok(slugs.into_iter().filter(|slug| self.catalogue.get(slug).is_some()).collect())
     }
@@ -46,6 +46,7 @@ impl Datasets {
     pub async fn take_batch(&self, connector: &str) -> Result<Batch> {
         let due: Vec<Uuid> = self
             .due()
+            .await?
             .column(dataset::Column::Id)
             .filter(connection::Column::Connector.eq(connector))
             .order_by_asc(dataset::Column::RefreshAt)
@@ -149,17 +150,18 @@ impl Datasets {
     }
 
     /// Datasets that are due and free, of connections that are there.
-    fn due(&self) -> Select<dataset::Entity> {
+    async fn due(&self) -> Result<Select<dataset::Entity>> {
         let now = self.clock.now();
+        let free = unclaimed(self.db.time(now).await?);
         let connected_again = Condition::all()
             .add(dataset::Column::NeedsReconnect.eq(true))
             .add(connection::Column::Status.ne(Status::Disconnected));
-        dataset::Entity::find()
+        Ok(dataset::Entity::find()
             .select_only()
             .join(JoinType::InnerJoin, its_connection())
             .filter(connection::Column::RemovedAt.is_null())
             .filter(Condition::any().add(dataset::Column::RefreshAt.lte(now)).add(connected_again))
-            .filter(unclaimed(now))
+            .filter(free))
     }
 }
 
