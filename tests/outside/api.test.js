@@ -1,4 +1,5 @@
-// docs/api.md is true: its blocks are run in their order, against a server with a connection by sign-in and one by key.
+// docs/api.md is true: its blocks are run in their order, against a server with a connection by sign-in and one by key, and beside
+// a database.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -9,6 +10,8 @@ import { Document, readRepository } from './markdown.js';
 import { Newcomer } from './newcomer.js';
 import { graphql } from './people.js';
 import { openWindow } from './sockets.js';
+import { postgresSource } from './sources.js';
+import { freshPassword } from './sourceserver.js';
 import { oidcStage } from './stage.js';
 import { eventually } from './waiting.js';
 
@@ -18,23 +21,27 @@ const schema = buildSchema(await readRepository('schema.graphql'));
 /** The document's connectors, and those of these tests that stand for them. */
 const STAND_INS = { stripe: 'key-ring', 'google-analytics-4': 'oidc-provider' };
 
+/** What a block asks of a database or makes of it. */
+const OF_DATABASE = /^CREATE ROLE|postgresql|databaseId|newPassword|datasetId: |"orders"|"Orders"|failing: true|"placed_on"/m;
+
 /** What may come of a block here beside success: the provider of these tests has no accounts under an account. */
 const ERRORS = { connectAccounts: ['INVALID'] };
 
 describe('the API by example', () => {
   const newcomer = new Newcomer();
   const known = {};
-  let stage, keyRing, ada, shop, lastAnswer;
+  let stage, keyRing, shopDatabase, ada, shop, lastAnswer;
 
   const takenDown = [];
   const whole = { after: (takeDown) => takenDown.push(takeDown), passed: true };
 
   before(async () => {
     keyRing = await startKeyRing();
+    if (!postgresSource.skip) shopDatabase = await startShopDatabase();
     stage = await oidcStage(whole, {
       accessTokenSeconds: 12 * 3_600,
       connectors: { 'key-ring.toml': await keyRing.connectorFile() },
-      allowedHosts: [keyRing.host],
+      allowedHosts: [keyRing.host, ...(shopDatabase ? [shopDatabase.host] : [])],
     });
     ({ ada } = stage);
     await newcomer.arrive({ TOKEN: ada.token });
@@ -48,6 +55,8 @@ describe('the API by example', () => {
     await eventually('the shop is disconnected', async () => (await ada.connection(shop.id)).status === 'DISCONNECTED');
     Object.assign(known, {
       key: 'key of the outlet',
+      password: freshPassword(),
+      newPassword: freshPassword(),
       after: null,
       cursor: await ada.cursor(),
       clientId: stage.acme,
@@ -61,11 +70,20 @@ describe('the API by example', () => {
     await newcomer.leaves();
     for (const takeDown of takenDown) await takeDown();
     await keyRing?.close();
+    await shopDatabase?.close();
   });
 
-  /** The document's text, for the connectors and the port of this test. */
+  /** The document's text, for the connectors and the ports of this test. */
   const read = (block) =>
-    Object.entries(STAND_INS).reduce((text, [theirs, ours]) => text.replaceAll(`"${theirs}"`, `"${ours}"`), document.read(block, stage.patchbay.port));
+    Object.entries(STAND_INS)
+      .reduce((text, [theirs, ours]) => text.replaceAll(`"${theirs}"`, `"${ours}"`), document.read(block, stage.patchbay.port))
+      .replace('{ name: "host", value: "db.example.com" }', `{ name: "host", value: "127.0.0.1" }, { name: "port", value: "${shopDatabase?.port}" }`);
+
+  /** Gives the document's user another password, which the server comes to notice. */
+  async function changePassword() {
+    await shopDatabase.alterPassword({ username: 'patchbay', password: known.newPassword });
+    await eventually('the database is disconnected', async () => (await ada.connection(known.databaseId)).status === 'DISCONNECTED');
+  }
 
   async function runGraphql(text) {
     assert.deepEqual(validate(schema, parse(text)), []);
@@ -77,25 +95,60 @@ describe('the API by example', () => {
     const [[field, payload]] = Object.entries(data);
     const refused = (payload?.errors ?? []).filter(({ code }) => !ERRORS[field]?.includes(code));
     assert.deepEqual(refused, [], field);
-    if (payload?.attempt) known.attemptId = payload.attempt.id;
-    if (payload?.apiKey) known.apiKeyId = payload.apiKey.id;
+    for (const made of ['attempt', 'apiKey', 'dataset']) if (payload?.[made]) known[`${made}Id`] = payload[made].id;
+    if (field === 'connect' && payload.connection) known[text.includes('"postgresql"') ? 'databaseId' : 'shopId'] ??= payload.connection.id;
     return { data };
   }
 
   const runners = {
     graphql: runGraphql,
+    sql: (text) => shopDatabase.sql(text.replace('…', known.password), 'shop').then(() => undefined),
     sh: async (text) => JSON.parse(await newcomer.types(text)),
     json: (text) => assert.deepEqual(shape(JSON.parse(text)), shape(lastAnswer), 'the answer as it is shown'),
   };
 
   /** Blocks that go on until they are interrupted, and those with tests of their own. */
-  const HAS_ITS_OWN = [/^import /m, /text\/event-stream/, /^pip install/, /RATE_LIMITED/];
+  const HAS_ITS_OWN = [/^import /m, /text\/event-stream/, /^pip install/, /RATE_LIMITED/, /^subscription/];
+
+  /** What happens in the world before a block. */
+  const HAPPENS_BEFORE = [[/failing: true/, changePassword]];
 
   for (const block of document.blocks.filter(({ text }) => !HAS_ITS_OWN.some((pattern) => pattern.test(text)))) {
-    test(`${block.heading}: ${block.text.trim().split('\n').slice(0, 2).join(' ').slice(0, 100)}`, async () => {
+    const skip = OF_DATABASE.test(block.text) && postgresSource.skip;
+    if (skip) document.read(block);
+    test(`${block.heading}: ${block.text.trim().split('\n').slice(0, 2).join(' ').slice(0, 100)}`, { skip }, async () => {
+      for (const [words, happens] of HAPPENS_BEFORE) if (words.test(block.text)) await happens();
       lastAnswer = await runners[block.language](read(block)) ?? lastAnswer;
     });
   }
+
+  test('what was said of the user of a database is what its connector requires', async () => {
+    const { connector } = await ada.ask('{ connector(slug: "postgresql") { requirements } }');
+    const indented = document.block('sql', 'CREATE ROLE').replace(/^/gm, '  ').trim();
+    assert.ok(connector.requirements.includes(indented));
+  });
+
+  test('connected again, the database takes its dataset over', { skip: postgresSource.skip }, async () => {
+    const lost = await ada.ask('{ dataset(externalId: "orders") { connection { id } } }');
+    assert.equal(lost.dataset.connection, null);
+    const [again] = document.blocks.filter(({ text }) => text.includes('connector: "postgresql"'));
+    const { data } = await runGraphql(read(again).replaceAll('$password', '$newPassword'));
+    await eventually('it reads again', async () => {
+      const { dataset } = await ada.ask('{ dataset(externalId: "orders") { status connection { id } metrics { nodes { exactValue error { message } } } } }');
+      return dataset.status === 'FRESH' && dataset.connection.id === data.connect.connection.id && dataset.metrics.nodes[0].error === null;
+    });
+  });
+
+  test('a subscription tells what becomes of datasets', async (t) => {
+    const window = openWindow(ada);
+    t.after(() => window.close());
+    const { datasets } = await ada.ask('query ($shopId: ID!) { datasets(filter: { connectionId: $shopId }) { nodes { id } } }', known);
+    const [charges] = datasets.nodes;
+    const changes = window.follow(document.block('graphql', 'datasetsChanged'), { connectionId: known.shopId, after: await ada.cursor() });
+    await ada.does('refreshDataset', { datasetId: charges.id }, 'dataset { id }');
+    const { kind, datasetId, dataset } = await changes.next('the refresh');
+    assert.deepEqual([kind, datasetId, dataset.status], ['REFRESHED', charges.id, 'FRESH']);
+  });
 
   test('a key works until it is revoked', async () => {
     const { secret, apiKey } = await ada.does('createApiKey', { name: 'For a moment', role: 'STAFF' }, 'secret apiKey { id prefix }');
@@ -177,6 +230,15 @@ describe('the API by example', () => {
     for (const code of schema.getType('UserErrorCode').getValues()) assert.ok(explained.includes(code.name), code.name);
   });
 });
+
+/** A database server with the database of the document, in which there is an order. */
+async function startShopDatabase() {
+  const server = await postgresSource.start();
+  await server.sql('CREATE DATABASE shop');
+  await server.sql('CREATE TABLE orders (id int PRIMARY KEY, placed_on date, total numeric(10, 2))', 'shop');
+  await server.sql("INSERT INTO orders VALUES (1, '2026-11-26', 19.90)", 'shop');
+  return server;
+}
 
 /** The members of an answer, whatever their values. */
 function shape(value) {

@@ -1,9 +1,12 @@
-// A small provider with API keys, on node's own http server: a key opens one account, until it is withdrawn.
+// A small provider with API keys, on node's own http server: a key opens one account with its charges, until it is withdrawn.
 
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+
+/** What every account has. */
+const CHARGES = [{ id: 1, amount: 1990 }, { id: 2, amount: 510 }];
 
 const template = join(import.meta.dirname, 'connectors/key-ring.toml');
 
@@ -30,9 +33,11 @@ class KeyRing {
 
   answer(request, response) {
     const account = this.#accounts.get(request.headers['x-api-key']);
-    if (request.url !== '/v1/account') return json(response, 404, { error: 'no such thing' });
+    const { pathname } = new URL(request.url, 'http://key-ring');
+    const things = { '/v1/account': { account }, '/v1/charges': { data: CHARGES } };
+    if (!Object.hasOwn(things, pathname)) return json(response, 404, { error: 'no such thing' });
     if (!account) return json(response, 401, { error: 'unknown key' });
-    return json(response, 200, { account });
+    return json(response, 200, things[pathname]);
   }
 
   /** The connector file that points here. */
