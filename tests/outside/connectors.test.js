@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { startKeyRing } from './keyring.js';
+import { CHARGES, startKeyRing } from './keyring.js';
 import { Document } from './markdown.js';
 import { Newcomer } from './newcomer.js';
 import { freshSettings } from './patchbay.js';
@@ -51,10 +51,18 @@ describe('adding a connector', () => {
     assert.deepEqual(connector.fields.map(({ name, secret, required }) => ({ name, secret, required })), [{ name: 'api_key', secret: true, required: true }]);
   });
 
-  test('it notices that the key was taken away', async () => {
+  let connection;
+
+  test('its datasets have the rows of every page', async () => {
     const value = keyRing.issue('a key', { id: '17', name: 'Acme' });
     const input = { connector: 'key-ring', using: { credentials: [{ name: 'api_key', value }] } };
-    const { connection } = await ada.does('connect', input, 'connection { id }');
+    ({ connection } = await ada.does('connect', input, 'connection { id }'));
+    const query = { http: { path: '/charges', parameters: { limit: 1 }, rowsPointer: '/data' } };
+    const { dataset } = await ada.does('createDataset', { connectionId: connection.id, name: 'Charges', query }, 'dataset { columns rowCount rows { nodes } }');
+    assert.deepEqual(dataset, { columns: ['id', 'amount'], rowCount: 2, rows: { nodes: CHARGES } });
+  });
+
+  test('it notices that the key was taken away', async () => {
     keyRing.withdraw('a key');
     const broken = await eventually('it is disconnected', async () => {
       const seen = await ada.connection(connection.id);

@@ -1,16 +1,20 @@
 // Front ends with a cache of their own, by the recipes of docs/front-ends.md: after every step of the story the cache shows what
-// the server would answer.
+// the server would answer; and the foot of a metric, which shows what there is to do.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import WebSocket from 'ws';
 
 import { apolloFrontEnd } from './apollo.js';
+import { createDataset, createMetric, failsToRefresh } from './datasets.js';
 import { Document } from './markdown.js';
 import { relayFrontEnd } from './relay.js';
-import { keyRingStage, oidcStage } from './stage.js';
+import { bearer } from './sockets.js';
+import { postgresSource } from './sources.js';
+import { keyRingStage, oidcStage, sourceStage } from './stage.js';
 import { eventually } from './waiting.js';
 
 /** Seconds of an access token that is not renewed while the test looks. */
@@ -23,19 +27,26 @@ const MOST_OF_AN_EVENT = 100;
 
 const recipes = await Document.open('docs/front-ends.md');
 const SHARED = 'A socket that goes on where it was';
+const FOOT = 'The foot of a metric';
 
 const ids = (rows) => rows.map((row) => row.id);
 const statuses = (rows) => rows.map((row) => row.status);
+
+/** A folder with the files under these headings, and with what they import. */
+async function recipesFolder(headings) {
+  const folder = await mkdtemp(join(tmpdir(), 'patchbay-front-end-'));
+  await symlink(join(import.meta.dirname, 'node_modules'), join(folder, 'node_modules'));
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  await recipes.writeFiles(folder, headings);
+  return folder;
+}
 
 for (const [heading, frontEndOf] of [['Apollo Client', apolloFrontEnd], ['Relay', relayFrontEnd]]) {
   describe(heading, () => {
     let folder, frontEnd;
 
     before(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'patchbay-front-end-'));
-      await symlink(join(import.meta.dirname, 'node_modules'), join(folder, 'node_modules'));
-      await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-      await recipes.writeFiles(folder, [SHARED, heading]);
+      folder = await recipesFolder([SHARED, heading]);
       if (heading === 'Relay') await writeFile(join(folder, 'relay.config.json'), recipes.block('json', 'eagerEsModules'));
       frontEnd = await frontEndOf(folder);
     });
@@ -220,4 +231,88 @@ for (const [heading, frontEndOf] of [['Apollo Client', apolloFrontEnd], ['Relay'
   });
 }
 
-test('has no block that nobody runs', () => recipes.hasNothingUnread());
+describe(FOOT, { skip: postgresSource.skip }, () => {
+  let folder, server;
+
+  before(async () => {
+    folder = await recipesFolder([SHARED, FOOT]);
+    server = await postgresSource.start();
+  });
+
+  after(async () => {
+    await server?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** A page of metrics, which shows each by its value and its foot. */
+  async function openPage(stage, person) {
+    const { openSockets } = await import(`${folder}/sockets.js`);
+    const { followMetrics, footOf } = await import(`${folder}/metrics.js`);
+    const url = `${person.origin.replace('http', 'ws')}/graphql`;
+    const sockets = openSockets({ url, webSocketImpl: WebSocket, connectionParams: bearer(person.token) });
+    let page;
+    const ask = (query, variables) => person.ask(query, variables);
+    const stop = followMetrics({ ask, sockets, show: (metrics) => (page = metrics.map((metric) => [metric.exactValue, footOf(metric)])) });
+    stage.atTheEnd(async () => {
+      stop();
+      await sockets.dispose();
+    });
+    return {
+      shows: (what, looks) => eventually(what, async () => {
+        looks(page);
+        return true;
+      }),
+    };
+  }
+
+  test('has a button where reconnecting helps, for whoever may, and nothing once all is well', async (t) => {
+    const stage = await sourceStage(t, { source: postgresSource, server });
+    const { source: db, mia, carl, acme } = stage;
+    await db.sql('CREATE TABLE orders (id int, total int)');
+    await db.sql('INSERT INTO orders VALUES (1, 20), (2, 22)');
+    const role = await db.createRole();
+    const connection = await stage.connect(mia, acme, role);
+    const [mias, carls] = [await openPage(stage, mia), await openPage(stage, carl)];
+    await mias.shows('nothing yet', (page) => assert.deepEqual(page, []));
+    const dataset = await createDataset(mia, connection, { sql: 'SELECT total FROM orders' });
+    await createMetric(mia, dataset, 'SUM', 'total');
+    for (const page of [mias, carls]) await page.shows('the metric', (shown) => assert.deepEqual(shown, [['42', null]]));
+
+    const altered = await db.alterPassword(role);
+    await mias.shows('a button', ([[value, foot]]) => {
+      assert.deepEqual([value, foot.reconnect], ['42', connection.id]);
+      assert.match(foot.text, /Reconnect/);
+    });
+    await carls.shows('no button', ([[value, foot]]) => {
+      assert.deepEqual([value, foot.reconnect], ['42', null]);
+      assert.match(foot.text, /Reconnect/);
+    });
+
+    await failsToRefresh(mia, dataset);
+    await db.sql('INSERT INTO orders VALUES (3, 8)');
+    assert.deepEqual((await stage.tryToReconnect(mia, connection.id, altered)).errors, []);
+    for (const page of [mias, carls]) await page.shows('the new value', (shown) => assert.deepEqual(shown, [['50', null]]));
+
+    await db.sql('ALTER TABLE orders RENAME COLUMN total TO amount');
+    await failsToRefresh(mia, dataset);
+    await mias.shows('that it is the query', ([[value, foot]]) => {
+      assert.deepEqual([value, foot.reconnect], ['50', null]);
+      assert.match(foot.text, /query/);
+    });
+    await mia.does('updateDataset', { datasetId: dataset.id, query: { sql: 'SELECT amount AS total FROM orders' } }, 'dataset { id }');
+    await mias.shows('nothing at its foot', (shown) => assert.deepEqual(shown, [['50', null]]));
+
+    await mia.does('removeConnection', { connectionId: connection.id }, 'keptDatasets');
+    await mias.shows('that its source is gone', ([[value, foot]]) => {
+      assert.deepEqual([value, foot.reconnect], ['50', null]);
+      assert.match(foot.text, /removed/);
+    });
+    await mia.does('removeDataset', { datasetId: dataset.id }, 'removedDatasetId');
+    await mias.shows('nothing any more', (page) => assert.deepEqual(page, []));
+  });
+});
+
+test('has no block that nobody runs', () => {
+  if (postgresSource.skip) recipes.block('js', 'footOf');
+  recipes.hasNothingUnread();
+});

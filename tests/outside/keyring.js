@@ -5,8 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 
-/** What every account has. */
-const CHARGES = [{ id: 1, amount: 1990 }, { id: 2, amount: 510 }];
+/** What every account has, in pages of `limit`. */
+export const CHARGES = [{ id: 1, amount: 1990 }, { id: 2, amount: 510 }];
 
 const template = join(import.meta.dirname, 'connectors/key-ring.toml');
 
@@ -33,8 +33,8 @@ class KeyRing {
 
   answer(request, response) {
     const account = this.#accounts.get(request.headers['x-api-key']);
-    const { pathname } = new URL(request.url, 'http://key-ring');
-    const things = { '/v1/account': { account }, '/v1/charges': { data: CHARGES } };
+    const { pathname, searchParams } = new URL(request.url, 'http://key-ring');
+    const things = { '/v1/account': { account }, '/v1/charges': chargesPage(searchParams) };
     if (!Object.hasOwn(things, pathname)) return json(response, 404, { error: 'no such thing' });
     if (!account) return json(response, 401, { error: 'unknown key' });
     return json(response, 200, things[pathname]);
@@ -54,6 +54,12 @@ class KeyRing {
     this.server.closeAllConnections();
     this.server.close();
   }
+}
+
+function chargesPage(parameters) {
+  const first = CHARGES.findIndex(({ id }) => String(id) === parameters.get('starting_after')) + 1;
+  const end = first + Number(parameters.get('limit') ?? CHARGES.length);
+  return { data: CHARGES.slice(first, end), has_more: end < CHARGES.length };
 }
 
 function json(response, status, body) {

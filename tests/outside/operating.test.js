@@ -67,6 +67,20 @@ describe('operating', () => {
     for (const { name, incident } of connectors.nodes) assert.equal(incident, null, name);
   });
 
+  test('what datasets fail is asked for by status', async () => {
+    assert.deepEqual(await ada.ask(operating.block('graphql', 'FAILED')), { datasets: { nodes: [] } });
+  });
+
+  test('the limits of datasets are those of the code', async () => {
+    const code = await readRepository('src/datasets/mod.rs');
+    const [, pages, rows, mebibytes] = /pages: ([\d_]+), rows: ([\d_]+), bytes: (\d+) << 20/.exec(code);
+    const seconds = [...code.matchAll(/=> Duration::from_secs\((\d+)\)/g)].map(([, each]) => `${each} s`);
+    const grouped = (number) => number.replaceAll('_', ',');
+    assert.ok(operating.text.includes(`| rows, and as JSON | ${grouped(rows)}, ${mebibytes} MiB | the same |`));
+    assert.ok(operating.text.includes(`| pages | ${grouped(pages)} | |`));
+    assert.ok(operating.text.includes(`| time | ${seconds.join(' | ')} |`));
+  });
+
   test('the audit log says who did what', async () => {
     await ada.does('createClient', { name: 'Acme' }, 'client { id }');
     const { auditLog } = await ada.ask(operating.block('graphql', 'auditLog'));

@@ -56,7 +56,7 @@ describe('the README', () => {
     await keyRing?.close();
   });
 
-  /** A shop that works, and an outlet whose key was withdrawn. */
+  /** A shop that works, and an outlet whose key was withdrawn after a metric was made of its charges. */
   async function connectTwo() {
     const { client } = await ada.does('createClient', { name: 'Acme' }, 'client { id }');
     for (const name of ['Shop', 'Outlet']) {
@@ -64,6 +64,9 @@ describe('the README', () => {
       const input = { connector: 'key-ring', clientId: client.id, name, using: { credentials: [{ name: 'api_key', value }] } };
       outlet = (await ada.does('connect', input, 'connection { id }')).connection;
     }
+    const query = { http: { path: '/charges', rowsPointer: '/data' } };
+    const { dataset } = await ada.does('createDataset', { connectionId: outlet.id, name: 'Charges', query }, 'dataset { id }');
+    await ada.does('createMetric', { datasetId: dataset.id, name: 'Revenue', aggregation: 'SUM', column: 'amount' }, 'metric { id }');
     keyRing.withdraw('key of Outlet');
     await eventually('the outlet is disconnected', async () => (await ada.connection(outlet.id)).status === 'DISCONNECTED');
   }
@@ -82,6 +85,11 @@ describe('the README', () => {
     const { totalCount, nodes } = answer.data.connections;
     assert.equal(totalCount, 1);
     assert.deepEqual([nodes[0].name, nodes[0].client.name, nodes[0].disconnection.reason], ['Outlet', 'Acme', 'CREDENTIALS_REJECTED']);
+  });
+
+  test('a metric says at its foot what is wrong, and has its value still', async () => {
+    const shown = JSON.parse(block('json', 'Revenue').replace('Stripe', 'Key Ring'));
+    assert.deepEqual(await ada.ask(block('graphql', 'failing')), shown.data);
   });
 
   test('JavaScript hears a change, and keeps its cursor', async (t) => {
