@@ -310,6 +310,17 @@ describe(FOOT, { skip: postgresSource.skip }, () => {
     await mia.does('removeDataset', { datasetId: dataset.id }, 'removedDatasetId');
     await mias.shows('nothing any more', (page) => assert.deepEqual(page, []));
   });
+
+  test('is there for every metric, however many pages they fill', async (t) => {
+    const stage = await sourceStage(t, { source: postgresSource, server });
+    const connection = await stage.connect(stage.mia, stage.acme, await stage.source.createRole());
+    for (let n = 0; n < 2; n += 1) {
+      const dataset = await createDataset(stage.mia, connection, { sql: 'SELECT 1 AS one' });
+      for (let metrics = 0; metrics <= FIRST_PAGE; metrics += 1) await createMetric(stage.mia, dataset, 'COUNT');
+    }
+    const page = await openPage(stage, stage.mia);
+    await page.shows('all of them', (shown) => assert.deepEqual(shown, Array(2 * (FIRST_PAGE + 1)).fill(['1', null])));
+  });
 });
 
 test('has no block that nobody runs', () => {
