@@ -138,7 +138,7 @@ impl App {
             catalogue,
             provider,
             connections: connections.clone(),
-            datasets,
+            datasets: datasets.clone(),
             notifications,
             journal: journal.clone(),
         };
@@ -162,7 +162,7 @@ impl App {
             telemetry,
             stop: stop.clone(),
         });
-        let router = http::router(&transport, connections.clone(), journal, db.clone(), &public_url);
+        let router = http::router(&transport, connections.clone(), datasets, journal, db.clone(), &public_url);
         Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 

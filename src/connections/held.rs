@@ -142,7 +142,11 @@ async fn load(txn: &DatabaseTransaction, authorization: authorization::Model, on
     Ok(Held { members: members.collect(), authorization, disconnection: whole.into_iter().next() })
 }
 
-async fn shares(txn: &DatabaseTransaction, members: Select<connection::Entity>) -> Result<HashMap<Uuid, Vec<Uuid>>> {
+/// With whom each of `members` is shared.
+pub(super) async fn shares(
+    txn: &DatabaseTransaction,
+    members: Select<connection::Entity>,
+) -> Result<HashMap<Uuid, Vec<Uuid>>> {
     let rows = connection_share::Entity::find()
         .filter(
             connection_share::Column::ConnectionId

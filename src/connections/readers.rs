@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    held::{Held, Member},
+    held::{self, Held, Member},
     lifecycle::Change,
     list::BATCH,
     visibility::column,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Result,
     ids::Kind,
-    journal::{DatasetFact, Facts, NewEntry},
+    journal::{DatasetFact, Facts, NewEntry, Through},
 };
 
 /// What the key of a connection begins with that has no account and no fields to go by.
@@ -35,7 +35,7 @@ impl Change<'_> {
 
     /// A connection is removed: its datasets stay as they are, and are not refreshed.
     pub(super) async fn leave_datasets(&mut self, member: &Member) -> Result<()> {
-        self.turn_datasets(vec![member.row.id], &member.row, &member.shares, None).await
+        self.turn_datasets(&through(&member.row, &member.shares), None, None).await
     }
 
     /// Datasets of removed connections go over to `rows`, new connections of one connector, each where the same account
@@ -43,53 +43,50 @@ impl Change<'_> {
     pub(super) async fn hand_datasets_to(&mut self, rows: &[connection::Model]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
         let with_datasets = dataset::Entity::find().filter(dataset::Column::WorkspaceId.eq(self.workspace));
-        let left = connection::Entity::find()
+        let left_behind = connection::Entity::find()
             .filter(connection::Column::WorkspaceId.eq(self.workspace))
             .filter(connection::Column::Connector.eq(&first.connector))
             .filter(connection::Column::RemovedAt.is_not_null())
-            .filter(connection::Column::Id.in_subquery(column(with_datasets, dataset::Column::ConnectionId)))
-            .all(&self.txn)
-            .await?;
+            .filter(connection::Column::Id.in_subquery(column(with_datasets, dataset::Column::ConnectionId)));
+        let left = left_behind.clone().all(&self.txn).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let shares = held::shares(&self.txn, left_behind).await?;
         for row in rows {
-            let before = predecessors(row, &left);
-            if !before.is_empty() {
-                self.turn_datasets(before, row, &[], Some(self.now)).await?;
+            for gone in predecessors(row, &left) {
+                let shares = shares.get(&gone.id).map_or(&[][..], Vec::as_slice);
+                self.turn_datasets(&through(gone, shares), Some(&through(row, &[])), Some(self.now)).await?;
             }
         }
         Ok(())
     }
 
-    /// Datasets that read through one of `connections` read through `row`, and are due at `refresh_at`. A refresh on the
-    /// way comes to nothing.
+    /// Datasets of `from` read through `to`, where that is another, and are due at `refresh_at`. A refresh on the way comes
+    /// to nothing.
     async fn turn_datasets(
         &mut self,
-        connections: Vec<Uuid>,
-        row: &connection::Model,
-        shares: &[Uuid],
+        from: &Through,
+        to: Option<&Through>,
         refresh_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
+        let (now, before) = (to.unwrap_or(from), to.map(|_| from));
         let turned = dataset::Entity::update_many()
-            .col_expr(dataset::Column::ConnectionId, Expr::value(row.id))
+            .col_expr(dataset::Column::ConnectionId, Expr::value(now.connection))
             .col_expr(dataset::Column::RefreshAt, Expr::value(refresh_at))
             .col_expr(dataset::Column::NeedsReconnect, Expr::value(false))
             .col_expr(dataset::Column::Version, Expr::col(dataset::Column::Version).add(1))
-            .filter(dataset::Column::ConnectionId.is_in(connections))
+            .filter(dataset::Column::ConnectionId.eq(from.connection))
             .exec_with_returning(&self.txn)
             .await?;
         let actor = self.actor;
-        self.note(turned.into_iter().map(|dataset| NewEntry {
+        self.note(turned.into_iter().map(|row| NewEntry {
             topic: Topic::Datasets,
             action: "dataset.updated",
             actor,
-            subject: Kind::Dataset.of(dataset.id),
-            facts: Facts::Dataset(DatasetFact {
-                dataset: dataset.id,
-                connection: row.id,
-                client: row.client_id,
-                owner: row.created_by,
-                shares: shares.to_vec(),
-            }),
-            details: json!({ "name": dataset.name, "connection": Kind::Connection.of(row.id).to_string() }),
+            subject: Kind::Dataset.of(row.id),
+            facts: Facts::Dataset(DatasetFact { dataset: row.id, through: now.clone(), before: before.cloned() }),
+            details: json!({ "name": row.name, "connection": Kind::Connection.of(now.connection).to_string() }),
         }));
         Ok(())
     }
@@ -142,14 +139,17 @@ impl Change<'_> {
 }
 
 /// The removed connections whose place `row` takes.
-fn predecessors(row: &connection::Model, left: &[connection::Model]) -> Vec<Uuid> {
+fn predecessors<'l>(row: &connection::Model, left: &'l [connection::Model]) -> Vec<&'l connection::Model> {
     let of_client = left.iter().filter(|gone| gone.client_id == row.client_id);
     if !row.account_key.starts_with(KEYLESS) {
-        return of_client.filter(|gone| gone.account_key == row.account_key).map(|gone| gone.id).collect();
+        return of_client.filter(|gone| gone.account_key == row.account_key).collect();
     }
-    let keyless: Vec<Uuid> =
-        of_client.filter(|gone| gone.account_key.starts_with(KEYLESS)).map(|gone| gone.id).collect();
+    let keyless: Vec<_> = of_client.filter(|gone| gone.account_key.starts_with(KEYLESS)).collect();
     if keyless.len() == 1 { keyless } else { Vec::new() }
+}
+
+fn through(row: &connection::Model, shares: &[Uuid]) -> Through {
+    Through { connection: row.id, client: row.client_id, owner: row.created_by, shares: shares.to_vec() }
 }
 
 fn reading_through(connections: impl IntoIterator<Item = Uuid>) -> sea_orm::Select<dataset::Entity> {

@@ -40,8 +40,6 @@ pub enum Unread {
     /// It has to be reconnected. For people: what happened and what to do. Where a dataset found that, no probe ends it
     /// while the dataset waits: it has to look again itself (`found_by_dataset`).
     Disconnected { message: String, found_by_dataset: bool },
-    /// Its source denied this once: ask again in a moment.
-    DeniedOnce,
     /// Its source denies this query, although the connection works. For people.
     Denied(String),
     /// Its source asks to be left alone so long.
@@ -66,17 +64,11 @@ impl Connections {
     /// Reads rows through a connection, whoever hangs up meanwhile: an answer may bring the only copy of a token.
     pub async fn read(&self, connection: Uuid, ask: Ask) -> Result<Answer<Rows>> {
         let all = self.clone();
-        let reading = tokio::spawn(async move {
-            match all.read_once(connection, &ask).await? {
-                // Somebody waits: the second look is at once.
-                Err(Unread::DeniedOnce) if ask.haste == Haste::AtOnce => all.read_once(connection, &ask).await,
-                done => Ok(done),
-            }
-        });
+        let reading = tokio::spawn(async move { all.read_now(connection, &ask).await });
         reading.await.map_err(|panicked| Error::internal(panicked.to_string()))?
     }
 
-    async fn read_once(&self, connection: Uuid, ask: &Ask) -> Result<Answer<Rows>> {
+    async fn read_now(&self, connection: Uuid, ask: &Ask) -> Result<Answer<Rows>> {
         let Some(row) = self.row(connection).await? else { return Ok(Err(Unread::Changed)) };
         let Some(look) = self.look(Occasion::Read, row.authorization_id).await? else {
             let gone = "This server has no such connector any more.".to_owned();
@@ -132,7 +124,20 @@ impl Connections {
         Ok(Ok((look, credential)))
     }
 
+    /// Reads, twice where what was answered before is denied now.
     async fn read_with(
+        &self,
+        look: &Look,
+        row: &connection::Model,
+        credential: &Credential,
+        ask: &Ask,
+    ) -> Result<std::result::Result<Rows, NoRows>> {
+        let first = self.read_once(look, row, credential, ask).await?;
+        let denied = matches!(first, Err(NoRows::Failure(Failure::Rejected(Rejection::Forbidden))));
+        if denied && ask.proven { self.read_once(look, row, credential, ask).await } else { Ok(first) }
+    }
+
+    async fn read_once(
         &self,
         look: &Look,
         row: &connection::Model,
@@ -278,18 +283,14 @@ impl Connections {
         Ok(open.map_or_else(|| Unread::Denied(denied(look)), outage))
     }
 
-    /// The connection is denied what it could read before: at a second look it has lost access.
+    /// The connection is denied what it could read before, at a second look: it has lost access.
     async fn write_denial(&self, look: &Look, row: &connection::Model) -> Result<Unread> {
-        let again = row.refused_once || row.lost_access;
         let mut change = Change::begin(self, &look.viewer).await?;
         let held = hold_with(&change.txn, look.row.id, row.id).await?;
         let held = held.filter(|held| held.is_still(&look.row) && held.member(row.id).is_some());
         let Some(mut held) = held else { return Ok(Unread::Changed) };
-        self.refuse_account(&mut change, &mut held, look, row.id, again).await?;
+        self.refuse_account(&mut change, &mut held, look, row.id, true).await?;
         change.commit().await?;
-        if !again {
-            return Ok(Unread::DeniedOnce);
-        }
         let message = super::findings::message(DisconnectionReason::AccessLost, &look.connector.name);
         Ok(Unread::Disconnected { message, found_by_dataset: true })
     }

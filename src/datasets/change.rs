@@ -11,7 +11,7 @@ use super::{
     Datasets,
     list::visible,
     query::{self, GivenQuery, query_of},
-    refresh::entry,
+    refresh::{self, entry},
 };
 use crate::{
     access::{Action, Actor, Viewer},
@@ -19,6 +19,7 @@ use crate::{
     connections::{Ask, Unread},
     error::{Conflict, Error, Result, UserError, UserErrorCode},
     ids,
+    journal::Facts,
     pages::fold,
     patch::Patch,
     people::names,
@@ -138,7 +139,12 @@ impl Datasets {
         held.version += 1;
         held.refresh_at = through.removed_at.is_none().then(|| self.clock.now());
         held.clone().into_active_model().reset_all().update(&txn).await?;
-        let entry = entry(&txn, &held, "dataset.updated", viewer.actor(), details(&held)).await?;
+        let mut entry = entry(&txn, &held, "dataset.updated", viewer.actor(), details(&held)).await?;
+        if let Facts::Dataset(fact) = &mut entry.facts
+            && row.connection_id != held.connection_id
+        {
+            fact.before = Some(refresh::through(&txn, row.connection_id).await?);
+        }
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
         if through.removed_at.is_some() { Ok(held) } else { Ok(self.refresh_now(viewer, held.id).await?.0) }
     }
@@ -262,9 +268,6 @@ fn details(row: &dataset::Model) -> Value {
 fn refusal(unread: Unread) -> Error {
     let (code, field, message) = match unread {
         Unread::Disconnected { message, .. } => (UserErrorCode::Rejected, "connectionId", message),
-        Unread::DeniedOnce => {
-            (UserErrorCode::ProviderUnavailable, "connectionId", "Its source denied this once. Try again.".to_owned())
-        }
         Unread::Denied(message) => (UserErrorCode::Rejected, "query", message),
         Unread::Quiet(_) => {
             let message = "Its source asks to be left alone for a while. Try again later.";

@@ -9,7 +9,7 @@ use super::Datasets;
 use crate::{
     access::{Action, Viewer},
     error::Result,
-    journal::{Entry, Journal, NOT_REFRESHED, REFRESHED},
+    journal::{Entry, Journal, NOT_REFRESHED, REFRESHED, Through},
 };
 
 /// What kind of change it was.
@@ -60,17 +60,27 @@ impl Datasets {
 /// What `entry` means to the viewer; none where it is about no dataset of theirs.
 fn change(journal: &Journal, viewer: &Viewer, connection: Option<Uuid>, entry: &Entry) -> Option<DatasetsChange> {
     let fact = entry.facts.dataset()?;
-    let seen = viewer.may_on(Action::See, fact.owner, fact.client, &fact.shares);
-    if !seen || connection.is_some_and(|wanted| wanted != fact.connection) {
-        return None;
-    }
-    let kind = match &*entry.action {
+    let sees = |through: &Through| {
+        viewer.may_on(Action::See, through.owner, through.client, &through.shares)
+            && connection.is_none_or(|wanted| wanted == through.connection)
+    };
+    let kind = match (fact.before.as_ref().map_or_else(|| sees(&fact.through), &sees), sees(&fact.through)) {
+        (true, true) => kind(&entry.action),
+        // It was moved into sight, or out of it.
+        (false, true) => DatasetsChangeKind::Created,
+        (true, false) => DatasetsChangeKind::Removed,
+        (false, false) => return None,
+    };
+    Some(DatasetsChange { cursor: journal.cursor(viewer, entry.seq), at: entry.at, kind, dataset: fact.dataset })
+}
+
+fn kind(action: &str) -> DatasetsChangeKind {
+    match action {
         "dataset.created" => DatasetsChangeKind::Created,
         REFRESHED => DatasetsChangeKind::Refreshed,
         NOT_REFRESHED => DatasetsChangeKind::Failed,
         "dataset.removed" => DatasetsChangeKind::Removed,
         // Edited, moved to another connection, or given or taken a metric.
         _ => DatasetsChangeKind::Updated,
-    };
-    Some(DatasetsChange { cursor: journal.cursor(viewer, entry.seq), at: entry.at, kind, dataset: fact.dataset })
+    }
 }

@@ -42,6 +42,16 @@ impl Datasets {
         Ok(slugs.into_iter().filter(|slug| self.catalogue.get(slug).is_some()).collect())
     }
 
+    /// How many are due, by connector.
+    pub async fn backlog(&self) -> Result<Vec<(String, i64)>> {
+        let due = self.due().await?;
+        let counted = due
+            .column(connection::Column::Connector)
+            .column_as(dataset::Column::Id.count(), "due")
+            .group_by(connection::Column::Connector);
+        Ok(counted.into_tuple().all(self.db.reader()).await?)
+    }
+
     /// Refreshes a few of a connector's datasets that are due.
     pub async fn take_batch(&self, connector: &str) -> Result<Batch> {
         let due: Vec<Uuid> = self

@@ -19,7 +19,7 @@ use crate::{
     access::{Action, Viewer},
     error::{Error, Result},
     ids::{self, Kind},
-    journal::{Facts, NewEntry},
+    journal::NewEntry,
     people::names,
     provider::Rows,
 };
@@ -155,9 +155,9 @@ impl Datasets {
         row: &metric::Model,
         action: &'static str,
     ) -> Result<NewEntry> {
-        let facts = Facts::Dataset(refresh::fact(txn, of).await?);
-        let about = refresh::entry(txn, of, action, viewer.actor(), json!({ "name": row.name, "dataset": of.name }));
-        Ok(NewEntry { subject: Kind::Metric.of(row.id), facts, ..about.await? })
+        let details = json!({ "name": row.name, "dataset": of.name });
+        let about = refresh::entry(txn, of, action, viewer.actor(), details).await?;
+        Ok(NewEntry { subject: Kind::Metric.of(row.id), ..about })
     }
 }
 

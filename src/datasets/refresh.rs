@@ -26,7 +26,7 @@ use crate::{
     connections::{Ask, Unread},
     error::{Error, Result},
     ids::{self, Kind},
-    journal::{DatasetFact, Facts, NOT_REFRESHED, NewEntry, REFRESHED},
+    journal::{DatasetFact, Facts, NOT_REFRESHED, NewEntry, REFRESHED, Through},
     provider::{Haste, Rows},
 };
 
@@ -124,6 +124,11 @@ impl Datasets {
             }
             None => None,
         };
+        // Whoever hears of it finds the refresh over.
+        let after = match how.run {
+            Some(_) => dataset::Model { claimed_by: None, claimed_until: None, ..after },
+            None => after,
+        };
         after.into_active_model().reset_all().update(&txn).await?;
         self.journal.commit(txn, row.workspace_id, entry.into_iter().collect()).await?;
         Ok(())
@@ -181,7 +186,7 @@ impl Datasets {
             Unread::Changed if through.removed_at.is_some() => {
                 return dataset::Model { refresh_at: None, needs_reconnect: false, ..held.clone() };
             }
-            Unread::DeniedOnce | Unread::Changed | Unread::Unasked => return put_off(now + self.tick()),
+            Unread::Changed | Unread::Unasked => return put_off(now + self.tick()),
             Unread::Quiet(until) => return put_off(*until),
             // Its probe finds out when it works again, and reconnecting makes the dataset due.
             Unread::Disconnected { message, found_by_dataset: false } => (message, true, None),
@@ -235,7 +240,7 @@ struct Writing {
 
 /// Whether the dataset stays as it was.
 fn says_nothing(unread: &Unread) -> bool {
-    matches!(unread, Unread::DeniedOnce | Unread::Quiet(_) | Unread::Changed | Unread::Unasked)
+    matches!(unread, Unread::Quiet(_) | Unread::Changed | Unread::Unasked)
 }
 
 fn doubled(pause: TimeDelta, times: i32) -> TimeDelta {
@@ -251,20 +256,21 @@ pub(super) async fn entry(
     actor: Actor,
     details: Value,
 ) -> Result<NewEntry> {
-    let facts = Facts::Dataset(fact(db, row).await?);
+    let fact = DatasetFact { dataset: row.id, through: through(db, row.connection_id).await?, before: None };
+    let facts = Facts::Dataset(fact);
     Ok(NewEntry { topic: Topic::Datasets, action, actor, subject: Kind::Dataset.of(row.id), facts, details })
 }
 
-pub(super) async fn fact(db: &impl ConnectionTrait, row: &dataset::Model) -> Result<DatasetFact> {
-    let through = connection::Entity::find_by_id(row.connection_id).one(db).await?;
-    let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+/// A connection, and who sees it.
+pub(super) async fn through(db: &impl ConnectionTrait, connection: Uuid) -> Result<Through> {
+    let row = connection::Entity::find_by_id(connection).one(db).await?;
+    let row = row.ok_or_else(|| Error::internal("a dataset without a connection"))?;
     let shares = connection_share::Entity::find()
         .select_only()
         .column(connection_share::Column::UserId)
-        .filter(connection_share::Column::ConnectionId.eq(through.id))
+        .filter(connection_share::Column::ConnectionId.eq(connection))
         .into_tuple()
         .all(db)
         .await?;
-    let (client, owner) = (through.client_id, through.created_by);
-    Ok(DatasetFact { dataset: row.id, connection: through.id, client, owner, shares })
+    Ok(Through { connection, client: row.client_id, owner: row.created_by, shares })
 }

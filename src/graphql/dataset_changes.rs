@@ -267,7 +267,7 @@ impl DatasetsMutation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "datasets::DatasetsChangeKind")]
 pub enum DatasetChangeKind {
-    /// New.
+    /// New, or moved into sight.
     Created,
     /// Edited, moved to another connection, left by the one it had, or given or taken a metric.
     Updated,
@@ -275,7 +275,7 @@ pub enum DatasetChangeKind {
     Refreshed,
     /// A refresh brought no rows, for a reason that is new.
     Failed,
-    /// Gone.
+    /// Gone, or moved out of sight.
     Removed,
 }
 
@@ -307,6 +307,9 @@ impl DatasetsChange {
 
     /// Null for REMOVED.
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>, ApiError> {
+        if self.0.kind == datasets::DatasetsChangeKind::Removed {
+            return Ok(None);
+        }
         Ok(loaders(ctx)?.datasets.load_one(self.0.dataset).await?.map(Dataset::from))
     }
 }

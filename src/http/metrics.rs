@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::{Router, routing::get};
 
 use crate::connections::{Connections, Due};
+use crate::datasets::{self, Datasets};
 use crate::db::Db;
 use crate::error::Result;
 use crate::journal::Journal;
@@ -21,28 +22,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Numbers {
     telemetry: Telemetry,
     connections: Connections,
+    datasets: Datasets,
     journal: Journal,
     db: Db,
 }
 
-pub(super) fn routes(telemetry: Telemetry, connections: Connections, journal: Journal, db: Db) -> Router {
-    Router::new().route("/metrics", get(show)).with_state(Numbers { telemetry, connections, journal, db })
+pub(super) fn routes(
+    telemetry: Telemetry,
+    connections: Connections,
+    datasets: Datasets,
+    journal: Journal,
+    db: Db,
+) -> Router {
+    Router::new().route("/metrics", get(show)).with_state(Numbers { telemetry, connections, datasets, journal, db })
 }
 
-async fn show(State(Numbers { telemetry, connections, journal, db }): State<Numbers>) -> impl IntoResponse {
+async fn show(State(Numbers { telemetry, connections, datasets, journal, db }): State<Numbers>) -> impl IntoResponse {
     // Before this request takes a handle itself.
     let pools = db.pools();
     let lag = tokio::time::timeout(PATIENCE, journal.lag()).await.ok().and_then(Result::ok);
-    let waiting = tokio::time::timeout(PATIENCE, waiting(&connections)).await.ok().and_then(Result::ok);
+    let waiting = tokio::time::timeout(PATIENCE, waiting(&connections, &datasets)).await.ok().and_then(Result::ok);
     let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools, waiting };
     ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], telemetry.text(&seen))
 }
 
-async fn waiting(connections: &Connections) -> Result<Waiting> {
+async fn waiting(connections: &Connections, datasets: &Datasets) -> Result<Waiting> {
     let mut due = Vec::new();
     for what in Due::ALL {
         let counted = connections.backlog(what).await?;
         due.extend(counted.into_iter().map(|(connector, count)| (what.job(), connector, count)));
     }
+    let counted = datasets.backlog().await?;
+    due.extend(counted.into_iter().map(|(connector, count)| (datasets::JOB, connector, count)));
     Ok(Waiting { due, incidents: connections.count_incidents().await? })
 }

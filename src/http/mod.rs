@@ -37,6 +37,7 @@ use crate::access::{Authenticator, Viewer};
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::connections::Connections;
+use crate::datasets::Datasets;
 use crate::db::Db;
 use crate::error::Result;
 use crate::graphql::errors::Code;
@@ -47,9 +48,16 @@ use quota::{Rates, Seats};
 use url::Url;
 
 /// Every route of the server.
-pub fn router(transport: &Transport, connections: Connections, journal: Journal, db: Db, public_url: &Url) -> Router {
+pub fn router(
+    transport: &Transport,
+    connections: Connections,
+    datasets: Datasets,
+    journal: Journal,
+    db: Db,
+    public_url: &Url,
+) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
-    let numbers = metrics::routes(transport.0.telemetry.clone(), connections, journal, db.clone());
+    let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
     let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))
 }

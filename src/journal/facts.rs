@@ -55,10 +55,18 @@ pub struct Told {
     pub notification: Uuid,
 }
 
-/// What filters and visibility need of a dataset: what it reads through, and who sees that.
+/// One dataset, with what filters and visibility need of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFact {
     pub dataset: Uuid,
+    pub through: Through,
+    /// What it read through until this moved it.
+    pub before: Option<Through>,
+}
+
+/// The connection that a dataset reads through, and who sees that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Through {
     pub connection: Uuid,
     pub client: Option<Uuid>,
     pub owner: Option<Uuid>,

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub use audit::{ATTEMPT_STARTED, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESHED};
 pub use entry::{Entry, NewEntry};
-pub use facts::{DatasetFact, Fact, Facts, Told, Touched};
+pub use facts::{DatasetFact, Fact, Facts, Through, Told, Touched};
 pub use feed::Following;
 pub use refusals::{REFUSED, Refusals};
 pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};
