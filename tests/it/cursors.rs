@@ -22,6 +22,8 @@ const LISTS: &[List] = &[
     ("Query.connections", "connections(PART)", "/connections"),
     ("Query.authorizations", "authorizations(PART)", "/authorizations"),
     ("Query.disconnections", "disconnections(PART)", "/disconnections"),
+    ("Query.datasets", "datasets(PART)", "/datasets"),
+    ("Query.metrics", "metrics(PART)", "/metrics"),
     ("Query.apiKeys", "apiKeys(PART)", "/apiKeys"),
     ("Query.auditLog", "auditLog(PART)", "/auditLog"),
     ("Viewer.notifications", "viewer { notifications(PART) }", "/viewer/notifications"),
@@ -48,6 +50,13 @@ const LISTS: &[List] = &[
         "/connection/disconnections",
     ),
     (
+        "Connection.datasets",
+        r#"dataset(id: "@dataset") { connection { datasets(PART) } }"#,
+        "/dataset/connection/datasets",
+    ),
+    ("Dataset.metrics", r#"dataset(id: "@dataset") { metrics(PART) }"#, "/dataset/metrics"),
+    ("Dataset.rows", r#"dataset(id: "@dataset") { rows(PART) }"#, "/dataset/rows"),
+    (
         "Disconnection.connections",
         r#"node(id: "@disconnection") { ... on Disconnection { connections(PART) } }"#,
         "/node/connections",
@@ -60,6 +69,9 @@ const LISTS: &[List] = &[
     ),
 ];
 
+/// Rows are bare JSON: each has its place, and none an edge.
+const ROWS: &str = "Dataset.rows";
+
 /// Where a journal cursor is taken.
 const JOURNAL: &[(&str, &str)] = &[
     ("Query.connectionChanges", "query($after: String!) { connectionChanges(after: $after) { endCursor } }"),
@@ -67,6 +79,7 @@ const JOURNAL: &[(&str, &str)] = &[
         "Subscription.connectionsChanged",
         "subscription($after: String) { connectionsChanged(after: $after) { cursor } }",
     ),
+    ("Subscription.datasetsChanged", "subscription($after: String) { datasetsChanged(after: $after) { cursor } }"),
     ("Subscription.notificationAdded", "subscription($after: String) { notificationAdded(after: $after) { cursor } }"),
     ("Subscription.notificationsRead", "subscription($after: String) { notificationsRead(after: $after) { cursor } }"),
 ];
@@ -100,9 +113,9 @@ async fn a_forged_altered_foreign_or_misplaced_page_cursor_is_bad_user_input() {
         let bad = [("foreign", foreign), ("misplaced", misplaced), ("journal", journal.clone())];
         let bad = bad.into_iter().chain(altered(&cursors[place]));
         for (what, cursor) in bad {
-            // Accounts are walked in one direction only.
-            let directions: &[&str] =
-                if list.0.ends_with("availableAccounts") { &["after"] } else { &["after", "before"] };
+            // Accounts and rows are walked in one direction only.
+            let forward = list.0.ends_with("availableAccounts") || list.0 == ROWS;
+            let directions: &[&str] = if forward { &["after"] } else { &["after", "before"] };
             for direction in directions {
                 let query = page_query(list, &format!("{direction}: $cursor"), &ours);
                 let answer = agency.admin.tries(&query, json!({ "variables": { "cursor": cursor } })).await;
@@ -181,7 +194,8 @@ async fn a_forged_altered_foreign_or_misplaced_journal_cursor_is_bad_user_input(
 fn page_query(list: &List, part: &str, words: &[(&str, String)]) -> String {
     let (_, call, _) = list;
     let variables = if part.contains("$cursor") { "query($cursor: String)" } else { "query" };
-    let page = format!("({part}) {{ edges {{ cursor }} pageInfo {{ startCursor endCursor }} }}");
+    let edges = if list.0 == ROWS { "" } else { "edges { cursor } " };
+    let page = format!("({part}) {{ {edges}pageInfo {{ startCursor endCursor }} }}");
     let spoken =
         words.iter().fold(call.replace("(PART)", &page), |call, (word, id)| call.replace(&format!("@{word}"), id));
     format!("{variables} {{ {spoken} }}")

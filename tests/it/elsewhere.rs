@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     agency::{Agency, id, ids as ids_of},
-    harness::Person,
+    harness::{Person, dataset_of},
 };
 
 /// Another workspace.
@@ -26,6 +26,7 @@ impl Elsewhere {
         let query = "{ clients { nodes { id name externalId } } users { nodes { id name role active client { id } } } \
              apiKeys { nodes { id name } } \
              connections { nodes { id name status client { id } sharedWith { id } } } \
+             datasets { nodes { id name externalId query { http { path } } status lastRefreshedAt metrics { nodes { id } } } } \
              authorizations { nodes { id status } } disconnections { nodes { id endedAt } } \
              viewer { workspace { name } unreadNotificationCount notifications { nodes { id readAt } } } \
              auditLog { totalCount } }";
@@ -48,6 +49,13 @@ pub async fn two_workspaces() -> (Agency, Elsewhere) {
     let ads = admin.connects(&agency.stage.browser(), ads, "ada").await;
     let visits = json!({ "connector": "sandbox-analytics", "clientId": client, "name": "Initech Visits" });
     let visits = admin.connects(&agency.stage.browser(), visits, "ben").await;
+    let mut report = dataset_of(&id(&ads), "report");
+    report["externalId"] = json!("d-1");
+    let report = id(&admin.does("createDataset", report, "dataset { id }").await["dataset"]);
+    let metric = admin.makes_metric(&report, "SUM", Some("clicks")).await;
+    admin.makes_dataset(&id(&visits), "visits").await;
+    let ours = agency.admin.makes_dataset(&agency.acme_ads, "report").await;
+    agency.admin.makes_metric(&ours, "COUNT", None).await;
     agency.ben_leaves().await;
     for (who, client) in [(&admin, &client), (&agency.admin, &agency.acme)] {
         let input = json!({ "connector": "sandbox-ads", "clientId": client, "using": { "browser": {} } });
@@ -67,6 +75,8 @@ pub async fn two_workspaces() -> (Agency, Elsewhere) {
         // The broken one first: it is the one that disconnections are asked for.
         (Kind::Connection, id(&visits)),
         (Kind::Connection, id(&ads)),
+        (Kind::Dataset, report),
+        (Kind::Metric, metric),
         (Kind::Disconnection, word("disconnection")),
         (Kind::Attempt, word("attempt")),
         (Kind::Notification, word("notification")),
@@ -83,6 +93,7 @@ pub async fn words_of(person: &Person) -> Vec<(&'static str, String)> {
                  authorizations(filter: { connector: ["sandbox-ads"] }) { nodes { id } }
                  connections(filter: { status: [DISCONNECTED] }) { nodes { id } }
                  disconnections { nodes { id } }
+                 datasets(filter: { search: "report" }) { nodes { id } }
                  viewer { notifications { nodes { id } } }
                  auditLog(filter: { action: "attempt.started" }) { nodes { subject { id } } } }"#,
         )
@@ -93,6 +104,7 @@ pub async fn words_of(person: &Person) -> Vec<(&'static str, String)> {
         ("authorization", first("/authorizations/nodes/0")),
         ("broken", first("/connections/nodes/0")),
         ("disconnection", first("/disconnections/nodes/0")),
+        ("dataset", first("/datasets/nodes/0")),
         ("notification", first("/viewer/notifications/nodes/0")),
         ("attempt", first("/auditLog/nodes/0/subject")),
     ]

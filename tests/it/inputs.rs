@@ -8,7 +8,7 @@ mod search;
 use patchbay::sandbox::Endpoint;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Stage, tables};
+use crate::harness::{Answer, Stage, dataset_of, tables};
 
 /// Stands in what is given wrongly, and nowhere in an answer.
 const PLANTED: &str = "hunter2";
@@ -64,6 +64,12 @@ fn credentials(connector: &str, fields: Value) -> Value {
     json!({ "connector": connector, "using": { "credentials": fields } })
 }
 
+/// An input with one field more, or another.
+fn with(mut input: Value, field: &str, value: Value) -> Value {
+    input[field] = value;
+    input
+}
+
 fn field(name: &str, value: &str) -> Value {
     json!({ "name": name, "value": value })
 }
@@ -83,6 +89,7 @@ async fn an_unknown_connector_is_not_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_no_name_is_invalid_wherever_one_is_given() {
     let (stage, client, connection) = furnished().await;
+    let dataset = stage.admin.makes_dataset(&connection, "invoices").await;
     let megabyte = PLANTED.repeat((1 << 20) / PLANTED.len());
     for name in [
         "",
@@ -112,6 +119,10 @@ async fn a_name_that_is_no_name_is_invalid_wherever_one_is_given() {
             ("createUser", json!({ "name": name, "email": "yuki@lighthouse.example", "role": "STAFF" }), "name"),
             ("createUser", json!({ "name": "Yuki", "email": name, "role": "STAFF" }), "email"),
             ("updateUser", json!({ "userId": stage.admin.id, "name": name }), "name"),
+            ("createDataset", with(dataset_of(&connection, "invoices"), "name", json!(name)), "name"),
+            ("createDataset", with(dataset_of(&connection, "invoices"), "externalId", json!(name)), "externalId"),
+            ("updateDataset", json!({ "datasetId": dataset, "name": name }), "name"),
+            ("createMetric", json!({ "datasetId": dataset, "name": name, "aggregation": "COUNT" }), "name"),
         ] {
             refused_at(&stage, mutation, input, "INVALID", at(field)).await;
         }
@@ -121,7 +132,11 @@ async fn a_name_that_is_no_name_is_invalid_wherever_one_is_given() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_empty_cannot_be_cleared() {
     let (stage, client, connection) = furnished().await;
+    let dataset = stage.admin.makes_dataset(&connection, "invoices").await;
     for (mutation, input, field) in [
+        ("updateDataset", json!({ "datasetId": dataset, "name": null }), "name"),
+        ("updateDataset", json!({ "datasetId": dataset, "connectionId": null }), "connectionId"),
+        ("updateDataset", json!({ "datasetId": dataset, "query": null }), "query"),
         ("updateClient", json!({ "clientId": client, "name": null }), "name"),
         ("updateConnection", json!({ "connectionId": connection, "name": null }), "name"),
         ("updateUser", json!({ "userId": stage.admin.id, "name": null }), "name"),

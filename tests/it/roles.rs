@@ -46,6 +46,10 @@ const QUERIES: &[Row] = &[
     ("authorizations { totalCount nodes { id } }", EVERYONE),
     (r#"authorization(id: "@authorization") { id }"#, EVERYONE),
     ("disconnections { totalCount nodes { id } }", EVERYONE),
+    ("datasets { totalCount nodes { id } }", EVERYONE),
+    (r#"dataset(id: "@dataset") { id name rowCount }"#, EVERYONE),
+    ("metrics { totalCount nodes { id } }", EVERYONE),
+    (r#"metric(id: "@metric") { id exactValue error { message } }"#, EVERYONE),
     // A CLIENT starts no attempts, and nobody sees those of others.
     (r#"authorizationAttempt(id: "@attempt") { id }"#, [Done, Done, Done, Nothing]),
     ("users { totalCount nodes { id } }", NOT_CLIENTS),
@@ -109,12 +113,36 @@ const MUTATIONS: &[Row] = &[
     ),
     (r#"revokeApiKey(input: { apiKeyId: "@key" }) { errors { code message field } }"#, ADMINS),
     (r#"updateWorkspace(input: { name: "Lighthouse Ltd." }) { errors { code message field } }"#, ADMINS),
+    (
+        r#"createDataset(input: { connectionId: "@orchards", name: "Days", query: { http: { path: "report", rowsPointer: "/rows" } } })
+           { dataset { id } errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (
+        r#"updateDataset(input: { datasetId: "@dataset", name: "Renamed" }) { dataset { id } errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (
+        r#"refreshDataset(input: { datasetId: "@dataset" }) { dataset { id } errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (
+        r#"createMetric(input: { datasetId: "@dataset", name: "Days", aggregation: COUNT })
+           { metric { id } errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (r#"removeMetric(input: { metricId: "@metric" }) { removedMetricId errors { code message field } }"#, NOT_CLIENTS),
+    (
+        r#"removeDataset(input: { datasetId: "@dataset" }) { removedDatasetId errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
     (r#"removeClient(input: { clientId: "@spare" }) { errors { code message field } }"#, STAFF),
     (r#"removeConnection(input: { connectionId: "@connection" }) { errors { code message field } }"#, NOT_CLIENTS),
 ];
 
 const SUBSCRIPTIONS: &[Row] = &[
     (r#"connectionsChanged(after: "@cursor") { kind }"#, EVERYONE),
+    (r#"datasetsChanged(after: "@cursor") { kind }"#, EVERYONE),
     // The tray of a CLIENT is empty, and stays so.
     (r#"notificationAdded(after: "@cursor") { notification { id } }"#, [Done, Done, Done, Nothing]),
     (r#"notificationsRead(after: "@cursor") { notifications { id } }"#, [Done, Done, Done, Nothing]),
@@ -226,6 +254,16 @@ async fn what_is_never_permitted_is_forbidden_before_anything_is_looked_up() {
         (&agency.acme_login, "decideAttempt", json!({ "attemptId": nothing })),
         (&agency.acme_login, "connect", json!({ "connector": "none", "using": { "browser": {} } })),
         (&agency.acme_login, "markNotificationsRead", json!({ "notificationIds": [nothing] })),
+        (
+            &agency.acme_login,
+            "createDataset",
+            json!({ "connectionId": nothing, "name": "", "query": { "sql": "" }, "refreshEveryMinutes": 0 }),
+        ),
+        (&agency.acme_login, "updateDataset", json!({ "datasetId": nothing, "name": null })),
+        (&agency.acme_login, "refreshDataset", json!({ "datasetId": "" })),
+        (&agency.acme_login, "removeDataset", json!({ "datasetId": nothing })),
+        (&agency.acme_login, "createMetric", json!({ "datasetId": nothing, "name": "", "aggregation": "SUM" })),
+        (&agency.acme_login, "removeMetric", json!({ "metricId": nothing })),
         (&agency.member, "createClient", json!({ "name": "" })),
         (&agency.member, "updateClient", json!({ "clientId": nothing, "name": null })),
         (&agency.staff, "createUser", json!({ "name": "", "email": "", "role": "CLIENT" })),
@@ -363,6 +401,8 @@ impl Cast {
 
     async fn seen_by(agency: Agency, viewer: Person, role: &'static str, key: Option<Key>) -> Self {
         let cursor = agency.admin.event_cursor().await;
+        let dataset = agency.member.makes_dataset(&agency.acme_visits, "visits").await;
+        let metric = agency.member.makes_metric(&dataset, "COUNT", None).await;
         agency.ben_leaves().await;
         // Who can start nothing tries what somebody else started.
         let starter = if role == "CLIENT" || key == Some(Key::ReadOnly) { &agency.member } else { &viewer };
@@ -375,6 +415,9 @@ impl Cast {
         let words = vec![
             ("connection", agency.acme_visits.clone()),
             ("manager", id(&bens["authorization"])),
+            ("orchards", id(&bens)),
+            ("dataset", dataset),
+            ("metric", metric),
             ("authorization", agency.visits_authorization.clone()),
             ("client", agency.acme.clone()),
             ("spare", agency.admin.creates_client("Umbrella").await),

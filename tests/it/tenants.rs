@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     agency::{id, ids as ids_of},
     elsewhere::two_workspaces,
-    harness::{Frame, Person},
+    harness::{Frame, Person, dataset_of},
     schema_fields,
 };
 
@@ -65,6 +65,21 @@ const QUERIES: &[Place] = &[
         "DisconnectionFilter.clientId",
         Kind::Client,
         "disconnections(filter: { clientId: $id }) { totalCount nodes { id } }",
+        NoRows,
+    ),
+    ("Query.dataset(id:)", Kind::Dataset, "dataset(id: $id) { id name }", Null),
+    ("Query.metric(id:)", Kind::Metric, "metric(id: $id) { id name }", Null),
+    (
+        "DatasetFilter.connectionId",
+        Kind::Connection,
+        "datasets(filter: { connectionId: $id }) { totalCount nodes { id } }",
+        NoRows,
+    ),
+    ("DatasetFilter.clientId", Kind::Client, "datasets(filter: { clientId: $id }) { totalCount nodes { id } }", NoRows),
+    (
+        "MetricFilter.datasetId",
+        Kind::Dataset,
+        "metrics(filter: { datasetId: $id }) { totalCount nodes { id } }",
         NoRows,
     ),
     ("AuditFilter.userId", Kind::User, "auditLog(filter: { userId: $id }) { totalCount nodes { id } }", NoRows),
@@ -176,6 +191,43 @@ const MUTATIONS: &[Place] = &[
         NotFound(&["through"]),
     ),
     (
+        "CreateDatasetInput.connectionId",
+        Kind::Connection,
+        r#"createDataset(input: { connectionId: $id, name: "Taken", query: { http: { path: "report" } } })"#,
+        NotFound(&["connectionId"]),
+    ),
+    (
+        "UpdateDatasetInput.datasetId",
+        Kind::Dataset,
+        r#"updateDataset(input: { datasetId: $id, name: "Taken" })"#,
+        NotFound(&["datasetId"]),
+    ),
+    (
+        "UpdateDatasetInput.connectionId",
+        Kind::Connection,
+        r#"updateDataset(input: { datasetId: "@dataset", connectionId: $id })"#,
+        NotFound(&["connectionId"]),
+    ),
+    (
+        "RefreshDatasetInput.datasetId",
+        Kind::Dataset,
+        "refreshDataset(input: { datasetId: $id })",
+        NotFound(&["datasetId"]),
+    ),
+    (
+        "RemoveDatasetInput.datasetId",
+        Kind::Dataset,
+        "removeDataset(input: { datasetId: $id })",
+        NotFound(&["datasetId"]),
+    ),
+    (
+        "CreateMetricInput.datasetId",
+        Kind::Dataset,
+        r#"createMetric(input: { datasetId: $id, name: "Taken", aggregation: COUNT })"#,
+        NotFound(&["datasetId"]),
+    ),
+    ("RemoveMetricInput.metricId", Kind::Metric, "removeMetric(input: { metricId: $id })", NotFound(&["metricId"])),
+    (
         "UpdateClientInput.clientId",
         Kind::Client,
         r#"updateClient(input: { clientId: $id, name: "Taken" })"#,
@@ -210,7 +262,11 @@ const MUTATIONS: &[Place] = &[
 ];
 
 /// Tested below, each by itself.
-const BY_THEMSELVES: [&str; 2] = ["Subscription.authorizationAttemptChanged(id:)", "AccountToConnect.clientId"];
+const BY_THEMSELVES: [&str; 3] = [
+    "Subscription.authorizationAttemptChanged(id:)",
+    "Subscription.datasetsChanged(connectionId:)",
+    "AccountToConnect.clientId",
+];
 
 #[test]
 fn every_place_for_an_id_has_a_row_and_every_row_a_place() {
@@ -260,9 +316,13 @@ async fn nothing_of_another_workspace_is_a_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_another_workspace_is_like_one_of_nothing_in_every_mutation() {
     let (agency, elsewhere) = two_workspaces().await;
+    let dataset = agency.admin.makes_dataset(&agency.acme_ads, "report").await;
     let before = elsewhere.whole().await;
     for (place, kind, call, expected) in MUTATIONS {
-        let call = call.replace("@connection", &agency.acme_visits).replace("@user", &agency.newcomer.id);
+        let call = call
+            .replace("@connection", &agency.acme_visits)
+            .replace("@user", &agency.newcomer.id)
+            .replace("@dataset", &dataset);
         let mutation =
             format!("mutation($id: ID!) {{ {call} {{ errors {{ code field message conflictsWith {{ id }} }} }} }}");
         let foreign = alike(&agency.admin, place, &mutation, *kind, &elsewhere.id(*kind)).await;
@@ -307,9 +367,11 @@ async fn an_address_of_another_workspace_is_like_one_of_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn external_ids_and_addresses_are_each_workspaces_own() {
     let (agency, elsewhere) = two_workspaces().await;
-    for query in
-        [r#"{ found: client(externalId: "c-1") { id } }"#, r#"{ found: connection(externalId: "s-1") { id } }"#]
-    {
+    for query in [
+        r#"{ found: client(externalId: "c-1") { id } }"#,
+        r#"{ found: connection(externalId: "s-1") { id } }"#,
+        r#"{ found: dataset(externalId: "d-1") { id } }"#,
+    ] {
         assert_eq!(agency.admin.sees(query).await["found"], Value::Null);
         assert_ne!(elsewhere.admin.sees(query).await["found"], Value::Null);
     }
@@ -322,6 +384,9 @@ async fn external_ids_and_addresses_are_each_workspaces_own() {
     });
     let connected = agency.admin.does("connect", input, "connection { client { id } }").await;
     assert_eq!(id(&connected["connection"]["client"]), agency.acme);
+    let mut report = dataset_of(&agency.acme_ads, "report");
+    report["externalId"] = json!("d-1");
+    agency.admin.does("createDataset", report, "dataset { id }").await;
     let namesake = json!({ "name": "Eve", "email": "eve@elsewhere.example", "role": "STAFF" });
     agency.admin.does("createUser", namesake, "user { id }").await;
 }
@@ -382,6 +447,28 @@ async fn nobody_hears_of_what_happens_in_another_workspace() {
         let page = elsewhere.admin.ask(polled, variables).await;
         assert_eq!(page["connectionChanges"]["nodes"].as_array().unwrap().len(), expected, "{filter}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_hears_of_datasets_of_another_workspace() {
+    let (agency, elsewhere) = two_workspaces().await;
+    let changes = "subscription($connection: ID, $after: String) \
+                   { datasetsChanged(connectionId: $connection, after: $after) { kind datasetId dataset { id } } }";
+    let cursor = elsewhere.admin.event_cursor().await;
+    let mut socket = elsewhere.admin.socket().await;
+    for (name, connection) in [("all", Value::Null), ("ours", json!(agency.acme_ads)), ("none", json!("hunter2"))] {
+        socket.subscribe(name, changes, json!({ "connection": connection, "after": cursor })).await;
+    }
+    let ours = agency.admin.makes_dataset(&agency.acme_ads, "report").await;
+    agency.admin.does("refreshDataset", json!({ "datasetId": ours }), "").await;
+    agency.admin.does("removeDataset", json!({ "datasetId": ours }), "").await;
+    let theirs = elsewhere.id(Kind::Dataset);
+    elsewhere.admin.does("removeDataset", json!({ "datasetId": theirs }), "").await;
+
+    let Frame::Message(first) = socket.next().await else { panic!("no event came") };
+    let expected = json!({ "kind": "REMOVED", "datasetId": theirs, "dataset": null });
+    assert_eq!((&first["id"], &first["payload"]["data"]["datasetsChanged"]), (&json!("all"), &expected));
+    assert!(socket.is_quiet().await, "the filters name nothing that is here");
 }
 
 // ── what these tests ask ──

@@ -59,6 +59,22 @@ const ROWS: &[Row] = &[
     ("revokeApiKey", r#"{"apiKeyId": "@key"}"#, "api_key.revoked", ""),
     ("createUser", r#"{"name": "Ned", "email": "ned@lighthouse.example", "role": "STAFF"}"#, "user.created", "User"),
     ("updateUser", r#"{"userId": "@colleague", "name": "Nora N."}"#, "user.updated", "User"),
+    (
+        "createDataset",
+        r#"{"connectionId": "@ads", "name": "Days", "query": {"http": {"path": "report", "rowsPointer": "/rows"}}}"#,
+        "dataset.created",
+        "Dataset",
+    ),
+    ("updateDataset", r#"{"datasetId": "@dataset", "name": "Renamed"}"#, "dataset.updated", "Dataset"),
+    ("refreshDataset", r#"{"datasetId": "@dataset"}"#, "dataset.refreshed", "Dataset"),
+    (
+        "createMetric",
+        r#"{"datasetId": "@dataset", "name": "Clicks", "aggregation": "SUM", "column": "clicks"}"#,
+        "metric.created",
+        "Metric",
+    ),
+    ("removeMetric", r#"{"metricId": "@metric"}"#, "metric.removed", ""),
+    ("removeDataset", r#"{"datasetId": "@dataset"}"#, "dataset.removed", ""),
     ("removeConnection", r#"{"connectionId": "@connection"}"#, "connection.removed", "Connection"),
     ("removeClient", r#"{"clientId": "@client", "removeConnections": true}"#, "client.removed", ""),
 ];
@@ -82,8 +98,13 @@ async fn every_mutation_says_who_did_what_to_what() {
     let key = json!({ "name": "Old", "role": "STAFF" });
     let key =
         agency.admin.does("createApiKey", key, "apiKey { id }").await["apiKey"]["id"].as_str().unwrap().to_owned();
+    let dataset = agency.admin.makes_dataset(&agency.acme_ads, "report").await;
+    let metric = agency.admin.makes_metric(&dataset, "COUNT", None).await;
     let words = [
         ("connection", &agency.acme_visits),
+        ("ads", &agency.acme_ads),
+        ("dataset", &dataset),
+        ("metric", &metric),
         ("authorization", &agency.ads_authorization),
         ("key", &key),
         ("client", &agency.acme),

@@ -5,6 +5,7 @@
 //! clock, the provider's faults) is the stage's.
 
 mod browser;
+mod data;
 mod database;
 mod person;
 mod scene;
@@ -35,6 +36,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 pub use browser::{Browser, Landing};
+pub use data::{DATASET, METRIC, dataset_of, report};
 pub use database::Database;
 pub use person::{Answer, CONNECTION, Person, http};
 pub use scene::ids as ids_of;

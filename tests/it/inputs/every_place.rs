@@ -94,7 +94,7 @@ impl Inputs {
         });
         let place: Vec<&str> = [name.as_str(), at.name.node.as_str()].into_iter().chain(steps).collect();
         let leaf = self.at_the_end(&at.ty.node, way);
-        let takes_text = matches!(leaf.as_str(), "String" | "ID");
+        let takes_text = matches!(leaf.as_str(), "String" | "ID" | "JSON");
         Try { place: place.join("."), query, variables: Value::Object(variables), takes_text }
     }
 
@@ -227,12 +227,20 @@ async fn stage_and_inputs() -> (Stage, Inputs) {
     let ads = json!({ "connector": "sandbox-ads", "clientId": client, "accountId": "100-301" });
     let ads = stage.admin.connects(&stage.browser(), ads, "ada").await;
     let staff = stage.person("Tomas", "STAFF", None).await;
+    let dataset = stage.admin.makes_dataset(&connection, "invoices").await;
+    let metric = stage.admin.makes_metric(&dataset, "COUNT", None).await;
     let known = BTreeMap::from([
         ("connector", json!("sandbox-billing")),
         ("slug", json!("sandbox-billing")),
         ("clientId", json!(client)),
         ("connectionId", json!(connection)),
         ("authorizationId", ads["authorization"]["id"].clone()),
+        ("datasetId", json!(dataset)),
+        ("metricId", json!(metric)),
+        ("path", json!("invoices")),
+        ("parameters", json!({})),
+        ("rowsPointer", json!("/rows")),
+        ("column", json!("amount")),
         ("userId", json!(staff.id)),
         ("userIds", json!(staff.id)),
         ("after", json!(stage.admin.event_cursor().await)),

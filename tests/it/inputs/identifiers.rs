@@ -30,7 +30,9 @@ fn no_ids(prefix: &str, other: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mutation_finds_nothing_by_what_is_no_id_and_says_which_one() {
     let (stage, client, connection) = furnished().await;
-    let tried: [(&str, &str, &str, Value); 10] = [
+    let dataset = stage.admin.makes_dataset(&connection, "invoices").await;
+    let query = json!({ "http": { "path": "invoices", "rowsPointer": "/rows" } });
+    let tried: [(&str, &str, &str, Value); 17] = [
         ("removeConnection", "connectionId", "connection", json!({})),
         ("updateConnection", "connectionId", "connection", json!({ "name": "x" })),
         ("checkConnection", "connectionId", "connection", json!({})),
@@ -41,6 +43,13 @@ async fn a_mutation_finds_nothing_by_what_is_no_id_and_says_which_one() {
         ("updateClient", "clientId", "client", json!({ "name": "x" })),
         ("updateUser", "userId", "user", json!({ "name": "x" })),
         ("decideAttempt", "attemptId", "attempt", json!({ "accountId": "x" })),
+        ("createDataset", "connectionId", "connection", json!({ "name": "x", "query": query })),
+        ("updateDataset", "datasetId", "dataset", json!({ "name": "x" })),
+        ("updateDataset", "connectionId", "connection", json!({ "datasetId": dataset })),
+        ("refreshDataset", "datasetId", "dataset", json!({})),
+        ("removeDataset", "datasetId", "dataset", json!({})),
+        ("createMetric", "datasetId", "dataset", json!({ "name": "x", "aggregation": "COUNT" })),
+        ("removeMetric", "metricId", "metric", json!({})),
     ];
     for (mutation, field, prefix, rest) in tried {
         let other = if prefix == "client" { &connection } else { &client };
@@ -66,6 +75,8 @@ async fn a_query_finds_nothing_by_what_is_no_id() {
         ("client(id: $id)", "client", &connection),
         ("authorization(id: $id)", "authorization", &client),
         ("authorizationAttempt(id: $id)", "attempt", &client),
+        ("dataset(id: $id)", "dataset", &client),
+        ("metric(id: $id)", "metric", &client),
     ] {
         // `node` finds whatever is there.
         for id in no_ids(prefix, other).into_iter().filter(|id| prefix != "node" || id != other) {
@@ -93,11 +104,16 @@ async fn a_filter_by_what_is_no_id_matches_nothing() {
         ("disconnections", "connectionId", "connection"),
         ("disconnections", "clientId", "client"),
         ("auditLog", "userId", "user"),
+        ("datasets", "connectionId", "connection"),
+        ("datasets", "clientId", "client"),
+        ("metrics", "datasetId", "dataset"),
     ] {
         let (kind, listed) = match (field, filter) {
             ("connections", "authorizationId") => ("ConnectionFilter", false),
             ("connections", _) => ("ConnectionFilter", true),
             ("auditLog", _) => ("AuditFilter", false),
+            ("datasets", _) => ("DatasetFilter", false),
+            ("metrics", _) => ("MetricFilter", false),
             _ => ("DisconnectionFilter", false),
         };
         let other = if prefix == "client" { stage.admin.id.clone() } else { client.clone() };
@@ -129,6 +145,8 @@ async fn one_of_two_ways_to_name_a_thing_is_asked_for_and_not_both_or_none() {
         format!("{{ client(id: \"{client}\", externalId: \"hunter2\") {{ id }} }}"),
         "{ connection { id } }".to_owned(),
         format!("{{ connection(id: \"{connection}\", externalId: \"hunter2\") {{ id }} }}"),
+        "{ dataset { id } }".to_owned(),
+        format!("{{ dataset(id: \"{connection}\", externalId: \"hunter2\") {{ id }} }}"),
     ] {
         let answer = stage.admin.tries(&query, Value::Null).await;
         repeats_nothing(&answer);
