@@ -8,7 +8,7 @@ use std::{
 
 use patchbay::{
     clock::{SystemClock, SystemEntropy},
-    sandbox::{Options, Sandbox},
+    sandbox::{Endpoint, Fault, Options, Sandbox},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -178,6 +178,33 @@ async fn what_was_answered_before_a_kill_is_told_after_it_and_nothing_twice() {
     let name = format!("{{ connection(id: \"{connection}\") {{ name }} }}");
     assert_eq!(admin.sees(&name).await["connection"]["name"], "last");
     server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_is_killed_half_way_leaves_the_old_rows_whole_and_runs_again() {
+    let around = Surroundings::new().await;
+    let (server, admin, connection) = around.serve_one_connection().await;
+    let dataset = admin.makes_dataset(&connection, "invoices").await;
+    let (rows, cursor) = (admin.rows(&dataset).await, admin.event_cursor().await);
+    let asked = around.sandbox.calls(Endpoint::Keyed);
+    around.sandbox.fail_next(Endpoint::Keyed, Fault::Hang(PATIENCE), 1);
+    let (person, of) = (admin.clone(), dataset.clone());
+    let refreshing = tokio::spawn(async move { person.refreshes(&of).await });
+    while around.sandbox.calls(Endpoint::Keyed) == asked {
+        tokio::task::yield_now().await;
+    }
+    server.kill().await;
+    assert!(refreshing.await.is_err(), "nobody has answered");
+
+    let server = around.serve().await;
+    let admin = admin.at(&server.url);
+    assert_eq!(admin.rows(&dataset).await, rows);
+    let mut socket = admin.socket().await;
+    let query = "subscription($after: String) { datasetsChanged(after: $after) { kind dataset { status rowCount } } }";
+    socket.subscribe("1", query, json!({ "after": cursor })).await;
+    let refreshed = json!({ "kind": "REFRESHED", "dataset": { "status": "FRESH", "rowCount": 28 } });
+    assert_eq!(socket.event().await["datasetsChanged"], refreshed);
+    assert!(server.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

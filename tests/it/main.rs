@@ -21,6 +21,7 @@ mod crash;
 mod crowding;
 mod cursors;
 mod databases;
+mod datasets;
 mod demo;
 mod departed_clients;
 mod departures;
