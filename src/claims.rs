@@ -1,7 +1,7 @@
 //! Claims: the right to work on a row, over all nodes, until a deadline that is kept up while the work lasts.
 //!
 //! The rows that are claimed belong to other rooms, which write owner and deadline and say how the deadline moves. A claim
-//! whose holder was killed runs out by itself. It is never the fence: what is written under one has a version to go by.
+//! whose holder was killed runs out by itself. It costs a call when it is lost, and no truth: what is written under one goes by a version as well.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -19,7 +19,7 @@ pub struct Model {
     pub external_id: Option<String>,
     /// What it asks its source.
     pub query: Json,
-    /// Moves with every change of what it asks, and of whom: the fence of every refresh.
+    /// Moves with every edit, and with every change of what it reads through: the fence of every refresh.
     pub version: i64,
     pub refresh_every_minutes: Option<i32>,
     /// When the next refresh is due; null: none is.

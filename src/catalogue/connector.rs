@@ -242,6 +242,9 @@ pub struct Api {
     pub headers: BTreeMap<String, Template>,
     /// GET: parameters go into the query. POST: they are the JSON body.
     pub method: Method,
+    /// The paths that datasets may ask, as they write them, without the first `/`; none: all. What a POST does, only its
+    /// path tells.
+    pub paths: Option<Pattern>,
     /// An answer leaves a list out that is empty, as the JSON of Protocol Buffers does.
     pub omits_empty_lists: bool,
     /// How the list in an answer goes on where the API pages.

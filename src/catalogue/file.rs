@@ -218,10 +218,14 @@ fn api(section: Section<'_>, context: &Context) -> Option<Api> {
     });
     let headers = headers(&section, context, Stage::Chosen);
     let method = section.choice("method", &METHOD_WORDS).unwrap_or(Method::Get);
+    let paths = section.parse("paths", Pattern::parse);
+    if method == Method::Post && !section.has("paths") {
+        section.require_beside("`paths`", "method");
+    }
     let omits_empty_lists = section.flag("omits_empty_lists").is_some_and(toml::Spanned::into_inner);
     let pagination = section.section("pagination").and_then(|next| paging::read(next, First::Dataset(method)));
     section.close();
-    Some(Api { base_url: base_url?, headers, method, omits_empty_lists, pagination })
+    Some(Api { base_url: base_url?, headers, method, paths, omits_empty_lists, pagination })
 }
 
 fn pace(section: Section<'_>) -> Pace {

@@ -121,7 +121,7 @@ impl Connections {
             };
             outcomes.push(outcome.map_err(|flaws| flaws.into_iter().map(|flaw| in_row(place, flaw)).collect()));
         }
-        if !change.plug_all(&mut held, adding).await? {
+        if !change.plug_all(&mut held, adding, viewer).await? {
             return Ok(None);
         }
         change.commit().await?;

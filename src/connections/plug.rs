@@ -58,7 +58,7 @@ impl Change<'_> {
         if let Err(error) = connection::ActiveModel::from(row.clone()).insert(&self.txn).await {
             return Err(self.connections.in_the_way(error, &row).await);
         }
-        self.hand_datasets_to(std::slice::from_ref(&row)).await?;
+        self.hand_datasets_to(std::slice::from_ref(&row), viewer).await?;
         let details = json!({ "name": row.name, "connector": row.connector });
         self.tell_added(held, Kind::Connection.of(row.id), vec![row.clone()], details);
         Ok(row)
@@ -66,7 +66,12 @@ impl Change<'_> {
 
     /// Adds connections that were drafted, and found free of conflicts, with one entry for them all. False when somebody
     /// else took the place of one of them at this moment: then the transaction is lost.
-    pub(super) async fn plug_all(&mut self, held: &mut Held, mut rows: Vec<connection::Model>) -> Result<bool> {
+    pub(super) async fn plug_all(
+        &mut self,
+        held: &mut Held,
+        mut rows: Vec<connection::Model>,
+        viewer: &Viewer,
+    ) -> Result<bool> {
         // Two who write the same at once wait for each other in one order, and not in a circle.
         rows.sort_by(|one, other| {
             (&one.external_id, one.client_id, &one.account_key).cmp(&(
@@ -85,7 +90,7 @@ impl Change<'_> {
             };
         }
         rows.sort_by_key(|row| row.id);
-        self.hand_datasets_to(&rows).await?;
+        self.hand_datasets_to(&rows, viewer).await?;
         if !rows.is_empty() {
             let names: Vec<Value> = rows.iter().map(added).collect();
             let details = json!({ "connector": held.authorization.connector, "connections": names });

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use entity::{Detector, Topic, connection, dataset};
 use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter,
     sea_query::{Expr, ExprTrait as _},
 };
 use serde_json::json;
@@ -19,6 +19,7 @@ use super::{
     visibility::column,
 };
 use crate::{
+    access::{Action, Viewer},
     error::Result,
     ids::Kind,
     journal::{DatasetFact, Facts, NewEntry, Through},
@@ -40,7 +41,9 @@ impl Change<'_> {
 
     /// Datasets of removed connections go over to `rows`, new connections of one connector, each where the same account
     /// was connected for the same client; where nothing tells an account, from the one removed connection there is.
-    pub(super) async fn hand_datasets_to(&mut self, rows: &[connection::Model]) -> Result<()> {
+    ///
+    /// Then whoever connects, `viewer`, has to have seen it: the key that they have proves nothing.
+    pub(super) async fn hand_datasets_to(&mut self, rows: &[connection::Model], viewer: &Viewer) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
         let with_datasets = dataset::Entity::find().filter(dataset::Column::WorkspaceId.eq(self.workspace));
         let left_behind = connection::Entity::find()
@@ -54,8 +57,12 @@ impl Change<'_> {
         }
         let shares = held::shares(&self.txn, left_behind).await?;
         for row in rows {
+            let keyless = row.account_key.starts_with(KEYLESS);
             for gone in predecessors(row, &left) {
                 let shares = shares.get(&gone.id).map_or(&[][..], Vec::as_slice);
+                if keyless && !viewer.may_on(Action::See, gone.created_by, gone.client_id, shares) {
+                    continue;
+                }
                 self.turn_datasets(&through(gone, shares), Some(&through(row, &[])), Some(self.now)).await?;
             }
         }
@@ -75,6 +82,8 @@ impl Change<'_> {
             .col_expr(dataset::Column::ConnectionId, Expr::value(now.connection))
             .col_expr(dataset::Column::RefreshAt, Expr::value(refresh_at))
             .col_expr(dataset::Column::NeedsReconnect, Expr::value(false))
+            // Whoever connected it may see less.
+            .col_expr(dataset::Column::Proven, Expr::value(false))
             .col_expr(dataset::Column::Version, Expr::col(dataset::Column::Version).add(1))
             .filter(dataset::Column::ConnectionId.eq(from.connection))
             .exec_with_returning(&self.txn)
@@ -98,6 +107,8 @@ impl Change<'_> {
         for part in all.chunks(BATCH) {
             dataset::Entity::update_many()
                 .col_expr(dataset::Column::RefreshAt, Expr::value(self.now))
+                // What is on the way may be another account's.
+                .col_expr(dataset::Column::Version, Expr::col(dataset::Column::Version).add(1))
                 .filter(dataset::Column::ConnectionId.is_in(part.iter().copied()))
                 .exec(&self.txn)
                 .await?;
@@ -105,36 +116,59 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Whether a dataset found that the authorization as a whole does not work, and looks again by itself. Then it is what
-    /// ends the outage, and no probe, which may ask for less than datasets do.
+    /// Whether a dataset found that the authorization as a whole does not work, and waits. Then no probe ends the outage,
+    /// which may ask for less than datasets do: that it works makes the dataset look again.
     pub(super) async fn is_datasets_to_heal(&self, held: &Held) -> Result<bool> {
         match &held.disconnection {
             Some(open) if open.detected_by == Detector::DatasetRefresh => {
-                let members: Vec<Uuid> = held.members.iter().map(|member| member.row.id).collect();
-                Ok(!self.awaited(members).await?.is_empty())
+                let members = held.members.iter().map(|member| member.row.id).collect();
+                Ok(!self.look_again_for(members).await?.is_empty())
             }
             Some(_) | None => Ok(false),
         }
     }
 
-    /// Those of `connections` that lost access on their own and that no dataset looks after so.
+    /// Those of `connections`, which lost access on their own, whose outages are a probe's to end. The others' datasets
+    /// look again.
     pub(super) async fn without_datasets_to_regain(&self, held: &Held, connections: Vec<Uuid>) -> Result<Vec<Uuid>> {
         let found_by_dataset = |id: &&Uuid| {
             let own = held.member(**id).and_then(|member| member.own.as_ref());
             own.is_some_and(|own| own.detected_by == Detector::DatasetRefresh)
         };
-        let awaited = self.awaited(connections.iter().filter(found_by_dataset).copied().collect()).await?;
-        Ok(connections.into_iter().filter(|id| !awaited.contains(id)).collect())
+        let waiting = self.look_again_for(connections.iter().filter(found_by_dataset).copied().collect()).await?;
+        Ok(connections.into_iter().filter(|id| !waiting.contains(id)).collect())
     }
 
-    /// Those of `connections` of which a dataset waits until they work.
-    async fn awaited(&self, connections: Vec<Uuid>) -> Result<Vec<Uuid>> {
-        if connections.is_empty() {
-            return Ok(Vec::new());
+    /// Makes the datasets due that wait for one of `connections`; the connections that they wait for.
+    async fn look_again_for(&self, connections: Vec<Uuid>) -> Result<Vec<Uuid>> {
+        let mut awaited = Vec::new();
+        for part in connections.chunks(BATCH) {
+            let waiting = dataset::Entity::update_many()
+                .col_expr(dataset::Column::RefreshAt, Expr::value(self.now))
+                .filter(dataset::Column::ConnectionId.is_in(part.iter().copied()))
+                .filter(dataset::Column::NeedsReconnect.eq(true))
+                .filter(dataset::Column::Proven.eq(true))
+                .exec_with_returning(&self.txn)
+                .await?;
+            awaited.extend(waiting.into_iter().map(|row| row.connection_id));
         }
-        let waiting = reading_through(connections).filter(dataset::Column::NeedsReconnect.eq(true));
-        let awaited = waiting.select_only().column(dataset::Column::ConnectionId).distinct();
-        Ok(awaited.into_tuple().all(&self.txn).await?)
+        Ok(awaited)
+    }
+
+    /// A dataset read what others were denied, so that this was about their queries: when they are denied again, the
+    /// probe is asked.
+    pub(super) async fn forget_denials(&self, held: &Held, reader: Option<Uuid>) -> Result<()> {
+        let members: Vec<Uuid> = held.members.iter().map(|member| member.row.id).collect();
+        for part in members.chunks(BATCH) {
+            dataset::Entity::update_many()
+                .col_expr(dataset::Column::Proven, Expr::value(false))
+                .filter(dataset::Column::ConnectionId.is_in(part.iter().copied()))
+                .filter(dataset::Column::NeedsReconnect.eq(true))
+                .filter(dataset::Column::Id.ne(reader.unwrap_or_default()))
+                .exec(&self.txn)
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::{Finding, Look, Occasion},
-    held::{hold_one, hold_with},
+    held::{Held, hold_one, hold_with},
     lifecycle::{Change, Healed},
     verdicts::Asked,
 };
@@ -27,6 +27,8 @@ use crate::{
 /// What is read, and how.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// The dataset that asks; none: it is to be.
+    pub dataset: Option<Uuid>,
     pub query: Query,
     pub limits: RowLimits,
     pub haste: Haste,
@@ -201,7 +203,7 @@ impl Connections {
     ) -> Result<Answer<Rows>> {
         let failure = match answer {
             Ok(rows) => {
-                self.note_read(look, row).await?;
+                self.note_read(look, row, ask).await?;
                 return Ok(Ok(rows));
             }
             Err(NoRows::Query(message)) => return Ok(Err(Unread::Query(message))),
@@ -235,7 +237,7 @@ impl Connections {
     }
 
     /// Rows came: it works, and so does what was flagged for a dataset's sake.
-    async fn note_read(&self, look: &Look, row: &connection::Model) -> Result<()> {
+    async fn note_read(&self, look: &Look, row: &connection::Model, ask: &Ask) -> Result<()> {
         let flagged = look.row.status == Status::Disconnected;
         if !flagged && !row.lost_access && !row.refused_once {
             connection::Entity::update_many()
@@ -251,7 +253,8 @@ impl Connections {
         } else {
             hold_with(&change.txn, look.row.id, row.id).await?
         };
-        let Some(mut held) = held.filter(|held| held.is_still(&look.row)) else { return Ok(()) };
+        let Some(mut held) = held.filter(|held| still_asked(held, look, row)) else { return Ok(()) };
+        change.forget_denials(&held, ask.dataset).await?;
         if flagged && held.authorization.status == Status::Disconnected {
             change.heal(&mut held, Healed::ByItself).await?;
             authorization::Entity::update_many()
@@ -277,7 +280,7 @@ impl Connections {
 
     /// A new query is refused: whether the connection is, the probe knows.
     async fn judge_by_probe(&self, look: &Look, row: &connection::Model) -> Result<Unread> {
-        self.examine(Occasion::Read, row.id).await?;
+        self.examine(Occasion::Check, row.id).await?;
         let Some(row) = self.row(row.id).await? else { return Ok(Unread::Changed) };
         let open = self.current_disconnections(std::slice::from_ref(&row)).await?.remove(&row.id);
         Ok(open.map_or_else(|| Unread::Denied(denied(look)), outage))
@@ -287,13 +290,18 @@ impl Connections {
     async fn write_denial(&self, look: &Look, row: &connection::Model) -> Result<Unread> {
         let mut change = Change::begin(self, &look.viewer).await?;
         let held = hold_with(&change.txn, look.row.id, row.id).await?;
-        let held = held.filter(|held| held.is_still(&look.row) && held.member(row.id).is_some());
+        let held = held.filter(|held| still_asked(held, look, row));
         let Some(mut held) = held else { return Ok(Unread::Changed) };
         self.refuse_account(&mut change, &mut held, look, row.id, true).await?;
         change.commit().await?;
         let message = super::findings::message(DisconnectionReason::AccessLost, &look.connector.name);
         Ok(Unread::Disconnected { message, found_by_dataset: true })
     }
+}
+
+/// Whether what was asked is what is held: the same credential, and the same account.
+fn still_asked(held: &Held, look: &Look, row: &connection::Model) -> bool {
+    held.is_still(&look.row) && held.member(row.id).is_some_and(|member| member.row.account_id == row.account_id)
 }
 
 fn denied(look: &Look) -> String {

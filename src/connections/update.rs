@@ -79,6 +79,7 @@ impl Connections {
         self.tell_updated(&mut change, &held, place, before);
         if elsewhere {
             change.regain(&mut held, &[row.id], Healed::ByTheWay(viewer)).await?;
+            change.refresh_datasets([row.id].into_iter()).await?;
         }
         change.commit().await?;
         Ok(held.members.swap_remove(place).row)

@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use entity::{DatasetStatus, connection, dataset};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, SqlErr};
+use entity::{DataMode, DatasetStatus, connection, dataset};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, SqlErr,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,6 +14,7 @@ use super::{
     list::visible,
     query::{self, GivenQuery, query_of},
     refresh::{self, entry},
+    snapshots,
 };
 use crate::{
     access::{Action, Actor, Viewer},
@@ -65,11 +68,16 @@ impl Datasets {
         }
         let mode = self.connections.mode(&through.connector);
         let limits = super::limits(mode);
-        let ask = Ask { query: query.clone(), limits, haste: Haste::AtOnce, proven: false };
-        let rows = self.connections.read(through.id, ask).await?.map_err(refusal)?;
+        let ask = Ask { dataset: None, query: query.clone(), limits, haste: Haste::AtOnce, proven: false };
+        let place = self.places.take(through.id, ask.haste).await;
+        let rows = self.connections.read(through.id, ask).await?.map_err(|unread| refusal(unread, "connectionId"))?;
+        drop(place);
         let now = self.clock.now();
         let id = ids::new(now, &*self.entropy);
-        let ready = self.prepare(id, mode, Arc::new(rows)).await?;
+        let rows = Arc::new(rows);
+        let ready = self.prepare(id, mode, Arc::clone(&rows)).await?;
+        // Reading may have taken long.
+        let through = self.connections.tended(viewer, through.id, Action::Tend).await?;
         let row = dataset::Model {
             id,
             workspace_id: viewer.workspace(),
@@ -105,6 +113,9 @@ impl Datasets {
         row.clone().into_active_model().reset_all().update(&txn).await?;
         let entry = entry(&txn, &row, "dataset.created", viewer.actor(), details(&row)).await?;
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
+        if mode == DataMode::DirectQuery {
+            self.keep_live(&row, rows).await;
+        }
         Ok(row)
     }
 
@@ -134,8 +145,13 @@ impl Datasets {
             (held.name_key, held.name) = (fold(&name), name);
         }
         held.refresh_every_minutes = every_minutes.after(held.refresh_every_minutes);
+        if through.id != held.connection_id {
+            // Whoever sees the other may not see these rows.
+            self.forget_rows(&txn, &mut held).await?;
+        }
         (held.connection_id, held.query) = (through.id, query::to_json(&query));
         held.proven &= !asks_anew;
+        held.needs_reconnect &= !asks_anew;
         held.version += 1;
         held.refresh_at = through.removed_at.is_none().then(|| self.clock.now());
         held.clone().into_active_model().reset_all().update(&txn).await?;
@@ -159,7 +175,7 @@ impl Datasets {
         }
         match self.refresh_now(viewer, row.id).await? {
             (row, None) => Ok(row),
-            (_, Some(unread)) => Err(refusal(unread)),
+            (_, Some(unread)) => Err(refusal(unread, "datasetId")),
         }
     }
 
@@ -178,7 +194,11 @@ impl Datasets {
 
     /// Refreshes a dataset, unless somebody else is at it.
     async fn refresh_as(&self, id: Uuid, actor: Actor) -> Result<Option<Unread>> {
-        let Some(claim) = self.claim(id).await? else { return Ok(None) };
+        let Some(claim) = self.claim(id).await? else {
+            // Somebody else is at it, or holds the row for a moment: then the job does it.
+            self.put_due(self.db.writer(), id).await?;
+            return Ok(None);
+        };
         let refreshed = async {
             match dataset::Entity::find_by_id(id).one(self.db.reader()).await? {
                 Some(row) => self.refresh_claimed(&claim, &row, actor, Haste::AtOnce).await,
@@ -186,6 +206,16 @@ impl Datasets {
             }
         };
         self.under(&claim, refreshed).await
+    }
+
+    /// Empties a dataset that reads from elsewhere from now on.
+    async fn forget_rows(&self, txn: &DatabaseTransaction, held: &mut dataset::Model) -> Result<()> {
+        snapshots::forget(txn, held.id).await?;
+        self.forget_values(txn, held.id).await?;
+        held.status = DatasetStatus::NeverRefreshed;
+        (held.error, held.failed_at, held.last_refreshed_at) = (None, None, None);
+        (held.snapshot_id, held.columns, held.row_count) = (None, json!([]), 0);
+        Ok(())
     }
 
     /// Removes a dataset with its rows and metrics.
@@ -264,18 +294,18 @@ fn details(row: &dataset::Model) -> Value {
     json!({ "name": row.name, "refreshEveryMinutes": row.refresh_every_minutes })
 }
 
-/// Why a query that is tried is not taken.
-fn refusal(unread: Unread) -> Error {
+/// Why there are no rows, for whoever waits for them; the input `about` says through what, or of what.
+fn refusal(unread: Unread, about: &'static str) -> Error {
     let (code, field, message) = match unread {
-        Unread::Disconnected { message, .. } => (UserErrorCode::Rejected, "connectionId", message),
+        Unread::Disconnected { message, .. } => (UserErrorCode::Rejected, about, message),
         Unread::Denied(message) => (UserErrorCode::Rejected, "query", message),
         Unread::Quiet(_) => {
             let message = "Its source asks to be left alone for a while. Try again later.";
-            (UserErrorCode::ProviderUnavailable, "connectionId", message.to_owned())
+            (UserErrorCode::ProviderUnavailable, about, message.to_owned())
         }
-        Unread::Failing { what, .. } => (UserErrorCode::ProviderUnavailable, "connectionId", what),
+        Unread::Failing { what, .. } => (UserErrorCode::ProviderUnavailable, about, what),
         Unread::Query(message) | Unread::TooMuch(message) => (UserErrorCode::Invalid, "query", message),
-        Unread::NotConfigured(message) => (UserErrorCode::NotConfigured, "connectionId", message),
+        Unread::NotConfigured(message) => (UserErrorCode::NotConfigured, about, message),
         Unread::Changed => return meanwhile(),
         Unread::Unasked => return Error::Unavailable,
     };

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, connection, dataset};
 use futures_util::{StreamExt, stream};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
-    Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    RelationDef, Select,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::{
 /// The job that refreshes what is due.
 pub const JOB: &str = "refresh-datasets";
 /// How many of a connector are refreshed at once by one node.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u64 = 8;
 
 /// The right to refresh a dataset.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,16 @@ impl Datasets {
             tracing::error!(job = JOB, %dataset, ?error, "it could not be put off");
         }
         true
+    }
+
+    /// Makes a dataset due.
+    pub(super) async fn put_due(&self, db: &impl ConnectionTrait, dataset: Uuid) -> Result<()> {
+        dataset::Entity::update_many()
+            .col_expr(dataset::Column::RefreshAt, Expr::value(self.clock.now()))
+            .filter(dataset::Column::Id.eq(dataset))
+            .exec(db)
+            .await?;
+        Ok(())
     }
 
     async fn forget_waiting(&self, dataset: Uuid) -> Result<()> {

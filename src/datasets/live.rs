@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::dataset;
+use entity::{Status, connection, dataset};
 use moka::future::Cache as Moka;
+use sea_orm::EntityTrait;
 use uuid::Uuid;
 
 use super::Datasets;
@@ -52,10 +53,24 @@ impl Datasets {
         Ok(answer.rows)
     }
 
+    /// Serves rows that were read for another reason.
+    pub(super) async fn keep_live(&self, row: &dataset::Model, rows: Arc<Rows>) {
+        self.live.0.insert((row.id, row.version), Answer { rows: Some(rows), at: self.clock.now() }).await;
+    }
+
     async fn ask_live(&self, row: &dataset::Model) -> Result<Answer> {
         let at = self.clock.now();
+        // Whoever looks does not try a password that is known to be refused.
+        if self.is_disconnected(row).await? {
+            return Ok(Answer { rows: None, at });
+        }
         let answer = self.read(row, Haste::AtOnce).await?;
-        self.write_live(row, &answer).await?;
+        self.write_live(row, &answer, at).await?;
         Ok(Answer { rows: answer.ok(), at })
+    }
+
+    async fn is_disconnected(&self, row: &dataset::Model) -> Result<bool> {
+        let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
+        Ok(through.is_none_or(|through| through.status == Status::Disconnected))
     }
 }

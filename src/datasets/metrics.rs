@@ -55,7 +55,11 @@ impl Datasets {
         let (of, _) = self.tended(viewer, input.dataset).await?;
         let name = names::name("name", &input.name)?;
         let rows = self.rows_now(&of).await?;
-        let column_name = column(&input, rows.as_ref().map_or(&[][..], |rows| &rows.columns))?;
+        let columns: Vec<String> = match &rows {
+            Some(rows) => rows.columns.clone(),
+            None => serde_json::from_value(of.columns.clone()).unwrap_or_default(),
+        };
+        let column_name = column(&input, &columns)?;
         let now = self.clock.now();
         let mut row = metric::Model {
             id: ids::new(now, &*self.entropy),
@@ -81,6 +85,10 @@ impl Datasets {
             return Err(Error::invalid("datasetId", format!("A dataset has at most {MOST} metrics.")));
         }
         metric::ActiveModel::from(row.clone()).insert(&txn).await?;
+        if held.last_refreshed_at != of.last_refreshed_at {
+            // It was computed from rows that are replaced already.
+            self.put_due(&txn, of.id).await?;
+        }
         let entry = self.entry(&txn, viewer, &held, &row, "metric.created").await?;
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
         Ok(row)
@@ -132,6 +140,18 @@ impl Datasets {
                 .exec(txn)
                 .await?;
         }
+        Ok(())
+    }
+
+    /// The values of a dataset's metrics are no more.
+    pub(super) async fn forget_values(&self, txn: &DatabaseTransaction, of: Uuid) -> Result<()> {
+        let nothing = || Expr::value(None::<String>);
+        metric::Entity::update_many()
+            .col_expr(metric::Column::Value, nothing())
+            .col_expr(metric::Column::Problem, nothing())
+            .filter(metric::Column::DatasetId.eq(of))
+            .exec(txn)
+            .await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `change.rs` | what people ask for: create, edit, refresh, remove |
 //! | `query.rs` | what a dataset asks its source, checked and as the tables keep it |
-//! | `due.rs` | which datasets are due, and who refreshes them |
+//! | `due.rs`, `places.rs` | which datasets are due, and who refreshes them; how many are read at once |
 //! | `refresh.rs` | one refresh: read, and write what came of it, all or nothing |
 //! | `snapshots.rs`, `live.rs` | the rows: those of the last refresh, and those read this moment |
 //! | `metrics.rs`, `numbers.rs` | metrics, and exact arithmetic over rows |
@@ -20,6 +20,7 @@ mod list;
 mod live;
 mod metrics;
 mod numbers;
+mod places;
 mod query;
 mod refresh;
 mod snapshots;
@@ -56,6 +57,7 @@ pub struct Datasets {
     entropy: SharedEntropy,
     settings: Settings,
     live: Arc<live::Cache>,
+    places: Arc<places::Places>,
 }
 
 /// What of the configuration concerns datasets.
@@ -81,7 +83,17 @@ pub struct Parts {
 impl Datasets {
     pub fn new(parts: Parts) -> Self {
         let Parts { db, journal, catalogue, connections, clock, entropy, settings } = parts;
-        Self { db, journal, catalogue, connections, clock, entropy, settings, live: Arc::default() }
+        Self {
+            db,
+            journal,
+            catalogue,
+            connections,
+            clock,
+            entropy,
+            settings,
+            live: Arc::default(),
+            places: Arc::default(),
+        }
     }
 }
 

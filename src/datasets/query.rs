@@ -48,7 +48,15 @@ pub(super) fn accept(connector: &Connector, given: GivenQuery) -> Result<Query> 
 
 /// PostgreSQL stores no NUL, and no API asks for one.
 fn holds_nul(parameters: &Map<String, Value>) -> bool {
-    parameters.iter().any(|(name, value)| name.contains('\0') || value.to_string().contains("\\u0000"))
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(items) => items.iter().any(within),
+            Value::Object(members) => holds_nul(members),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    parameters.iter().any(|(name, value)| name.contains('\0') || within(value))
 }
 
 /// Whether a source of this kind can be asked that.

@@ -49,7 +49,8 @@ impl Datasets {
         let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
         let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
         let limits = limits(self.connections.mode(&through.connector));
-        let ask = Ask { query: query_of(row)?, limits, haste, proven: row.proven };
+        let _place = self.places.take(row.connection_id, haste).await;
+        let ask = Ask { dataset: Some(row.id), query: query_of(row)?, limits, haste, proven: row.proven };
         Ok(self.connections.read(row.connection_id, ask).await?.map(Arc::new))
     }
 
@@ -71,17 +72,22 @@ impl Datasets {
         haste: Haste,
     ) -> Result<Option<Unread>> {
         let answer = self.read(row, haste).await?;
-        self.write(row, &answer, Writing { run: Some(claim.run), actor, told: true }).await?;
+        self.write(row, &answer, Writing { by: By::Run(claim.run), actor, told: true }).await?;
+        if let Ok(rows) = &answer
+            && self.connections.mode_of(row.connection_id).await? == DataMode::DirectQuery
+        {
+            self.keep_live(row, Arc::clone(rows)).await;
+        }
         Ok(answer.err().filter(says_nothing))
     }
 
     /// Writes what a live reading says of its dataset. It is told when that changed: not that it works as before, since
     /// whoever hears so would look again.
-    pub(super) async fn write_live(&self, row: &dataset::Model, answer: &Answer) -> Result<()> {
+    pub(super) async fn write_live(&self, row: &dataset::Model, answer: &Answer, begun: DateTime<Utc>) -> Result<()> {
         self.write(
             row,
             answer,
-            Writing { run: None, actor: Viewer::job("read-live", row.workspace_id).actor(), told: false },
+            Writing { by: By::Live(begun), actor: Viewer::job("read-live", row.workspace_id).actor(), told: false },
         )
         .await
     }
@@ -98,7 +104,11 @@ impl Datasets {
         let now = self.clock.now();
         let held = dataset::Entity::find_by_id(row.id).lock_exclusive().one(&txn).await?;
         let same = |held: &dataset::Model| {
-            held.version == row.version && how.run.is_none_or(|run| held.claimed_by == Some(run))
+            held.version == row.version
+                && match how.by {
+                    By::Run(run) => held.claimed_by == Some(run),
+                    By::Live(begun) => answer.is_ok() || held.last_refreshed_at.is_none_or(|last| last <= begun),
+                }
         };
         let Some(held) = held.filter(same) else { return Ok(()) };
         let through = connection::Entity::find_by_id(held.connection_id).one(&txn).await?;
@@ -125,9 +135,9 @@ impl Datasets {
             None => None,
         };
         // Whoever hears of it finds the refresh over.
-        let after = match how.run {
-            Some(_) => dataset::Model { claimed_by: None, claimed_until: None, ..after },
-            None => after,
+        let after = match how.by {
+            By::Run(_) => dataset::Model { claimed_by: None, claimed_until: None, ..after },
+            By::Live(_) => after,
         };
         after.into_active_model().reset_all().update(&txn).await?;
         self.journal.commit(txn, row.workspace_id, entry.into_iter().collect()).await?;
@@ -195,9 +205,9 @@ impl Datasets {
             }
             Unread::Failing { what, retry_after } => {
                 let asked = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
-                (what, false, Some(asked.unwrap_or(retry)))
+                (what, waits, Some(asked.unwrap_or(retry)))
             }
-            Unread::NotConfigured(what) => (what, false, Some(retry)),
+            Unread::NotConfigured(what) => (what, waits, Some(retry)),
             Unread::Denied(what) | Unread::Query(what) | Unread::TooMuch(what) => (what, false, next),
         };
         dataset::Model {
@@ -229,10 +239,17 @@ impl Datasets {
     }
 }
 
+/// Whose answer it is.
+enum By {
+    /// The run that has the claim.
+    Run(Uuid),
+    /// A live reading that began then: that it failed says nothing once another brought rows.
+    Live(DateTime<Utc>),
+}
+
 /// How the outcome of a reading is written.
 struct Writing {
-    /// The run whose claim it is under; none where anybody's answer is as good.
-    run: Option<Uuid>,
+    by: By,
     actor: Actor,
     /// Also that it works as before.
     told: bool,

@@ -41,13 +41,17 @@ impl Datasets {
             .order_by_asc(snapshot_part::Column::FirstRow)
             .all(self.db.reader())
             .await?;
-        let mut rows = Vec::new();
-        for part in parts {
-            let places = part.first_row..;
-            let within = places.zip(unpack(&part.body)?).filter(|(place, _)| (first..last).contains(place));
-            rows.extend(within.map(|(_, row)| row));
-        }
-        Ok(rows)
+        // There may be many.
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let mut rows = Vec::new();
+            for part in parts {
+                let places = part.first_row..;
+                let within = places.zip(unpack(&part.body)?).filter(|(place, _)| (first..last).contains(place));
+                rows.extend(within.map(|(_, row)| row));
+            }
+            Ok(rows)
+        });
+        unpacked.await.map_err(|panicked| Error::internal(panicked.to_string()))?
     }
 
     /// All rows of a snapshot.
@@ -123,6 +127,12 @@ pub(super) async fn write(
         .filter(snapshot::Column::Id.is_not_in(kept))
         .exec(txn)
         .await?;
+    Ok(())
+}
+
+/// Forgets every snapshot of a dataset.
+pub(super) async fn forget(txn: &DatabaseTransaction, dataset: Uuid) -> Result<()> {
+    snapshot::Entity::delete_many().filter(snapshot::Column::DatasetId.eq(dataset)).exec(txn).await?;
     Ok(())
 }
 

@@ -273,7 +273,7 @@ pub enum DatasetChangeKind {
     Updated,
     /// New rows were read.
     Refreshed,
-    /// A refresh brought no rows, for a reason that is new.
+    /// A refresh brought no rows, for a reason that is new, or somebody had asked for it.
     Failed,
     /// Gone, or moved out of sight.
     Removed,

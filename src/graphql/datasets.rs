@@ -101,7 +101,7 @@ impl TryFrom<datasets::RowPage> for DatasetRowPage {
 
     fn try_from(page: datasets::RowPage) -> Result<Self> {
         let page_info = PageInfo::of(&page.rows, page.has_next, page.has_previous);
-        let nodes = page.rows.iter().map(|(_, row)| rows::shown(row).map(Json)).collect::<Result<_>>()?;
+        let nodes = page.rows.iter().map(|(_, row)| Json(rows::shown(row))).collect();
         Ok(Self { nodes, page_info, total_count: int(page.total) })
     }
 }
@@ -141,7 +141,9 @@ impl Dataset {
 
     /// How its rows are read, as its connector says.
     async fn mode(&self, ctx: &Context<'_>) -> Result<DataMode, ApiError> {
-        Ok(services(ctx)?.connections.mode_of(self.0.connection_id).await?.into())
+        let through = loaders(ctx)?.connections.load_one(self.0.connection_id).await?;
+        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+        Ok(services(ctx)?.connections.mode(&through.connector).into())
     }
 
     /// What it asks its source.
@@ -165,7 +167,8 @@ impl Dataset {
         self.0.last_refreshed_at.map(Into::into)
     }
 
-    /// How often it is refreshed; null: only when somebody asks for it, or its connection works again.
+    /// How often it is refreshed; null: when somebody asks for it, when its connection works again, and after failures that
+    /// pass.
     async fn refresh_every_minutes(&self) -> Option<i32> {
         self.0.refresh_every_minutes
     }

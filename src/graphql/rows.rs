@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use async_graphql::{Name, Number, Value, indexmap::IndexMap};
 use serde_json::value::RawValue;
 
-use crate::error::{Error, Result};
-
 /// What is nested deeper comes as text.
 const DEEPEST: usize = 64;
 
-/// A row as the API shows it. A number that neither a whole number of 64 bits nor a double holds comes as text.
-pub(super) fn shown(row: &RawValue) -> Result<Value> {
-    value(row, 0).ok_or_else(|| Error::internal("a row that is no JSON"))
+/// A row as the API shows it. A number that neither a whole number of 64 bits nor a double holds comes as text, and what
+/// holds half of a surrogate pair as it is written.
+pub(super) fn shown(row: &RawValue) -> Value {
+    value(row, 0).unwrap_or_else(|| Value::String(row.get().to_owned()))
 }
 
 fn value(json: &RawValue, depth: usize) -> Option<Value> {
@@ -21,12 +20,15 @@ fn value(json: &RawValue, depth: usize) -> Option<Value> {
         b'{' | b'[' if depth == DEEPEST => Value::String(text.to_owned()),
         b'{' => {
             let members: IndexMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
-            let shown = members.iter().map(|(name, member)| Some((Name::new(name), value(member, depth + 1)?)));
-            Value::Object(shown.collect::<Option<_>>()?)
+            let shown = members.iter().map(|(name, member)| {
+                (Name::new(name), value(member, depth + 1).unwrap_or_else(|| Value::String(member.get().to_owned())))
+            });
+            Value::Object(shown.collect())
         }
         b'[' => {
             let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            Value::List(items.into_iter().map(|item| value(item, depth + 1)).collect::<Option<_>>()?)
+            let shown = items.into_iter().map(|item| value(item, depth + 1));
+            Value::List(shown.collect::<Option<_>>()?)
         }
         b'-' | b'0'..=b'9' => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
         _ => serde_json::from_str(text).ok()?,
@@ -58,12 +60,11 @@ mod tests {
     use super::*;
 
     fn row(text: &str) -> String {
-        shown(&RawValue::from_string(text.to_owned()).unwrap()).unwrap().into_json().unwrap().to_string()
+        shown(&RawValue::from_string(text.to_owned()).unwrap()).into_json().unwrap().to_string()
     }
 
     fn member(text: &str) -> String {
-        let Value::Object(members) = shown(&RawValue::from_string(format!("{{\"n\": {text}}}")).unwrap()).unwrap()
-        else {
+        let Value::Object(members) = shown(&RawValue::from_string(format!("{{\"n\": {text}}}")).unwrap()) else {
             panic!("no object")
         };
         members["n"].clone().into_json().unwrap().to_string()
@@ -86,11 +87,12 @@ mod tests {
     #[test]
     fn members_stay_in_their_order_and_depth_has_an_end() {
         let text = r#"{"z": [1, {"b": null, "a": "\u00e9"}], "a": true}"#;
-        let Value::Object(members) = shown(&RawValue::from_string(text.to_owned()).unwrap()).unwrap() else {
+        let Value::Object(members) = shown(&RawValue::from_string(text.to_owned()).unwrap()) else {
             panic!("no object")
         };
         assert_eq!(members.keys().map(Name::as_str).collect::<Vec<_>>(), ["z", "a"]);
         let deep = format!("{{\"n\": {}{}}}", "[".repeat(20_000), "]".repeat(20_000));
         assert!(row(&deep).contains("\"[["));
+        assert_eq!(row(r#"{"a": "\ud83d", "b": 1}"#), r#"{"a":"\"\\ud83d\"","b":1}"#);
     }
 }

@@ -356,7 +356,7 @@ fn a_list_goes_on_in_one_way_and_from_what_the_first_request_says() {
 #[test]
 fn a_datasets_list_goes_on_from_a_request_that_is_made_later() {
     let api = |keys: &str| format!("[api]\n{keys}base_url");
-    let post = "method = \"POST\"\n";
+    let post = "method = \"POST\"\npaths = \"reports/[^/]+:run\"\n";
     let next = |post: &str, keys: &str| format!("[api]\n{post}pagination = {{ {keys} }}\nbase_url");
     let good = accepted("[api]\nbase_url", &next(post, "token = \"/next\", body = \"/page/token\""));
     assert!(good.api.unwrap().pagination.is_some());
@@ -367,6 +367,7 @@ fn a_datasets_list_goes_on_from_a_request_that_is_made_later() {
     blamed_api(&api("method = \"PUT\"\n"), "method = \"PUT\"", "[api] `method` is one of");
     blamed_api(&api("omits_empty_lists = \"yes\"\n"), "omits_empty_lists", "true or false");
     blamed_api(&api("paginaton = { link = true }\n"), "paginaton", "did you mean `pagination`?");
+    blamed_api(&api("method = \"POST\"\n"), "method = \"POST\"", "asks for `paths`");
     let blamed_next = |keys: &str, words: &str| blamed_api(&next("", keys), "pagination", words);
     blamed_next("", "[api.pagination] one of `link`,");
     blamed_next("token = \"/next\", body = \"/token\"", "`method = \"POST\"`");

@@ -31,6 +31,8 @@ const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
 pub enum QueryFault {
     #[error("A path has at most {LONGEST} characters.")]
     PathLength,
+    #[error("Datasets may not ask at this path: this data source is asked at those only that read.")]
+    PathWrites,
     #[error("A path goes down from the API's own address: without empty parts, “.” and “..”.")]
     PathClimbs,
     #[error("A path has no “?”: what is asked for goes into the parameters.")]
@@ -53,6 +55,7 @@ impl QueryFault {
         match self {
             Self::PathLength
             | Self::PathClimbs
+            | Self::PathWrites
             | Self::PathQuery
             | Self::PathCharacters
             | Self::PathPlaceholder
@@ -77,11 +80,18 @@ impl HttpQuery {
     /// lists of scalars, those of a POST any JSON.
     pub fn check(&self, connector: &Connector) -> Result<(), QueryFault> {
         check_path(&self.path, connector.accounts.is_some())?;
+        let paths = connector.api.as_ref().and_then(|api| api.paths.as_ref());
+        if paths.is_some_and(|paths| !paths.matches(self.path.strip_prefix('/').unwrap_or(&self.path))) {
+            return Err(QueryFault::PathWrites);
+        }
         let is_post = connector.api.as_ref().is_some_and(|api| api.method == Method::Post);
         if !is_post && !self.parameters.values().all(is_scalar_or_list) {
             return Err(QueryFault::Parameters);
         }
-        if self.rows.len() > LONGEST || pointer::fault(&self.rows, true).is_some() {
+        if self.rows.len() > LONGEST
+            || self.rows.contains(char::is_control)
+            || pointer::fault(&self.rows, true).is_some()
+        {
             return Err(QueryFault::Pointer);
         }
         Ok(())

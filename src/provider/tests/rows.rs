@@ -220,7 +220,7 @@ async fn parameters_of_a_post_are_its_body_and_so_is_what_leads_on() {
         }
     })
     .await;
-    let api = api("method = \"POST\"\nomits_empty_lists = true\n\
+    let api = api("method = \"POST\"\npaths = \".*\"\nomits_empty_lists = true\n\
          pagination = { number = \"members\", body = \"/offset\", first = 0, size = 2, size_body = \"/limit\" }");
     let report = query("report", json!({"metrics": [{"name": "sessions"}]}), "/rows");
     assert_eq!(ids(&read(&stage, &api, &report).await.unwrap()), [0, 1, 2, 3]);
