@@ -147,7 +147,7 @@ describe('the API by example', () => {
     const changes = window.follow(document.block('graphql', 'datasetsChanged'), { connectionId: known.shopId, after: await ada.cursor() });
     await ada.does('refreshDataset', { datasetId: charges.id }, 'dataset { id }');
     const { kind, datasetId, dataset } = await changes.next('the refresh');
-    assert.deepEqual([kind, datasetId, dataset.id], ['REFRESHED', charges.id, charges.id]);
+    assert.deepEqual([kind, datasetId, dataset.status], ['REFRESHED', charges.id, 'FRESH']);
   });
 
   test('a key works until it is revoked', async () => {
