@@ -144,6 +144,24 @@ async fn an_external_id_is_one_datasets_and_a_second_one_is_told_whose() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_repeat_the_credential_are_not_taken() {
+    let stage = Stage::new().await;
+    let acme = stage.admin.creates_client("Acme").await;
+    let billing = stage.keyed("lamps", &acme).await;
+    let dataset = stage.admin.makes_dataset(&billing, "invoices").await;
+    let key = stage.key("lamps")[0]["value"].as_str().unwrap().to_owned();
+    let rows = stage.admin.rows(&dataset).await;
+    for line in [format!(r#"[{{"x-api-key": "{key}"}}]"#), format!(r#"[{{"echo": ["of {key} and more"]}}]"#)] {
+        stage.sandbox.fail_next(Endpoint::Keyed, report(&line), 1);
+        let refreshed = stage.admin.refreshes(&dataset).await;
+        assert_eq!(refreshed["status"], "FAILED");
+        assert!(!refreshed.to_string().contains(&key), "{refreshed:#}");
+        assert_eq!(stage.admin.rows(&dataset).await, rows);
+    }
+    assert_eq!(stage.status(&billing).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parameters_are_sent_and_an_empty_list_is_a_dataset_without_rows() {
     let stage = Stage::new().await;
     let grant = stage.shared_grant().await;

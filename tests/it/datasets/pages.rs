@@ -125,6 +125,10 @@ async fn rows_that_are_read_live_come_from_their_source_and_are_null_without_it(
     assert_eq!((&failed["status"], &failed["rowCount"]), (&json!("FAILED"), &json!(150)));
     assert_eq!(agency.admin.metric(&metric).await["exactValue"], "150", "the last values are kept");
     stage.only_reports(numbered(3, "again"));
+    let asked = stage.reports_asked();
+    assert_eq!(page(&agency.admin, &dataset, json!(100), Value::Null).await, Ok(Value::Null));
+    assert_eq!(stage.reports_asked(), asked, "a source that fails is not asked by every page");
+    stage.later(chrono::TimeDelta::seconds(11));
     assert_eq!(page(&agency.admin, &dataset, json!(100), Value::Null).await.unwrap()["totalCount"], 3);
     assert_eq!(agency.admin.metric(&metric).await["exactValue"], "3");
     assert_eq!(agency.admin.hears_kinds(&cursor, 2).await, ["FAILED", "REFRESHED"]);

@@ -107,6 +107,44 @@ async fn after_reconnecting_every_dataset_that_waited_is_refreshed_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reconnecting_ends_what_a_dataset_found_and_nothing_reopens_it() {
+    for (fault, reason) in [(Fault::Unauthorized, "REVOKED"), (Fault::Forbidden, "ACCESS_LOST")] {
+        let (stage, grant, dataset) = one_dataset().await;
+        stage.only_reports(fault);
+        stage.admin.refreshes(&dataset).await;
+        assert_eq!(stage.admin.connection(&grant.lamps).await["disconnection"]["reason"], reason);
+        stage.sandbox.clear_faults();
+        let (attempt, _) = stage.admin.reconnects(&stage.browser(), &grant.lamps, "REFUSE", "ada").await;
+        assert_eq!(attempt["status"], "SUCCEEDED", "{attempt:#}");
+        assert_eq!(
+            (stage.status(&grant.lamps).await.as_str(), ended_by(&stage).await),
+            ("CONNECTED", json!("RECONNECTED"))
+        );
+        stage.run_jobs().await;
+        let again = stage.dataset(&dataset).await;
+        assert_eq!((&again["status"], &again["error"]), (&json!("FRESH"), &Value::Null), "{reason}");
+        a_day_passes(&stage).await;
+        assert_eq!(stage.disconnections().await.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_denies_again_after_reconnecting_is_a_new_outage_and_says_so_once() {
+    let (stage, grant, dataset) = one_dataset().await;
+    let cursor = stage.admin.event_cursor().await;
+    stage.only_reports(Fault::Unauthorized);
+    stage.admin.refreshes(&dataset).await;
+    let (attempt, _) = stage.admin.reconnects(&stage.browser(), &grant.lamps, "REFUSE", "ada").await;
+    assert_eq!(attempt["status"], "SUCCEEDED", "{attempt:#}");
+    stage.run_jobs().await;
+    a_day_passes(&stage).await;
+    assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED");
+    assert_eq!(each(&stage.changes_since(&cursor).await, "kind"), ["DISCONNECTED", "RECONNECTED", "DISCONNECTED"]);
+    assert_eq!((stage.disconnections().await.len(), stage.admin_now().tray().await.len()), (2, 2));
+    assert_eq!(stage.dataset(&dataset).await["error"]["needsReconnect"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_still_fails_after_reconnecting_says_why() {
     let (stage, grant, dataset) = one_dataset().await;
     let metric = stage.admin.makes_metric(&dataset, "SUM", Some("clicks")).await;

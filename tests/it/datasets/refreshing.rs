@@ -143,7 +143,8 @@ async fn a_source_that_says_when_to_come_back_is_not_asked_before() {
     let asked = stage.reports_asked();
     stage.later(TimeDelta::seconds(280));
     stage.run_jobs().await;
-    stage.admin.refreshes(&dataset).await;
+    let error = stage.admin.refused("refreshDataset", json!({ "datasetId": dataset })).await;
+    assert_eq!((&error["code"], &error["field"]), (&json!("PROVIDER_UNAVAILABLE"), &json!(["datasetId"])), "{error}");
     assert_eq!(stage.reports_asked(), asked, "neither by the clock nor for a person");
     stage.later(TimeDelta::seconds(30));
     stage.run_jobs().await;

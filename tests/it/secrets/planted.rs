@@ -142,6 +142,9 @@ impl Heard {
             format!("{{ connections {{ nodes {{ {connection} }} }} }}"),
             "{ authorizations { nodes { id scopes account { accountId name } removedAt disconnection { message } } } }".to_owned(),
             "{ disconnections { nodes { message connections { nodes { id } } } } }".to_owned(),
+            "{ datasets { nodes { id name error { message } rows { nodes } query { http { path parameters } } } } \
+             metrics { nodes { exactValue error { message } } } }"
+                .to_owned(),
             "{ auditLog(first: 100) { nodes { action details subject { id __typename } user { name email } } } }".to_owned(),
             "{ connectors { nodes { slug requirements configured fields { name label help pattern } } } }"
                 .to_owned(),
@@ -212,6 +215,20 @@ async fn live_through_everything(server: &Server, admin: &Person, heard: &mut He
     let billing = heard.tries(admin, connect, good).await["data"]["connect"]["connection"]["id"].clone();
     assert!(billing.is_string());
     until(&mut socket, heard, "ADDED").await;
+
+    // Rows that come, and errors in place of them that repeat what was sent.
+    let dataset = admin.makes_dataset(&analytics, "visits").await;
+    admin.makes_metric(&dataset, "SUM", Some("visits")).await;
+    for status in [500, 400, 403] {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        sandbox.fail_next(Endpoint::Report, Fault::Exactly { status, headers, body: body.clone() }, 2);
+        let refresh = "mutation($input: RefreshDatasetInput!) { refreshDataset(input: $input) \
+                       { dataset { status error { message } rows { nodes } } errors { message } } }";
+        heard.tries(admin, refresh, json!({ "datasetId": dataset })).await;
+        heard.everything(admin).await;
+        sandbox.clear_faults();
+        assert_eq!(admin.refreshes(&dataset).await["status"], "FRESH", "{status}");
+    }
 
     // Both break, are noticed, and are mended.
     let changed = sandbox.change_key("lamps").unwrap();
