@@ -91,6 +91,21 @@ async fn the_same_account_for_the_same_client_takes_them_over_and_no_other_does(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_whom_the_old_one_was_shared_sees_them_until_another_takes_them_over() {
+    let (stage, grant, dataset) = one_dataset().await;
+    let mel = stage.person("Mel", "MEMBER", None).await;
+    stage.admin.does("shareConnection", json!({ "connectionId": grant.lamps, "userIds": [mel.id] }), "").await;
+    let cursor = mel.event_cursor().await;
+    removes(&stage, &grant.lamps).await;
+    assert_eq!(mel.dataset(&dataset).await["connection"], Value::Null);
+    assert_eq!(mel.rows(&dataset).await["totalCount"], 28);
+    connects(&stage, &grant, &grant.acme, "100-301").await;
+    stage.run_jobs().await;
+    assert_eq!(mel.dataset(&dataset).await, Value::Null);
+    assert_eq!(mel.hears_kinds(&cursor, 2).await, ["UPDATED", "REMOVED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn so_does_a_connection_that_is_one_of_many() {
     let (stage, grant, lamps) = one_dataset().await;
     let hotels = stage.admin.makes_dataset(&grant.hotels, "report").await;

@@ -84,17 +84,29 @@ async fn only_what_one_may_see_and_asks_for_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dataset_that_moves_out_of_sight_is_told_to_those_who_see_it_then() {
+async fn a_dataset_that_moves_is_gone_to_those_who_lose_sight_of_it_and_new_to_those_who_gain_it() {
     let agency = Agency::new().await;
     let dataset = agency.admin.makes_dataset(&agency.acme_ads, "report").await;
     let cursor = agency.admin.event_cursor().await;
     let (acme, globex) = (agency.acme_login.event_cursor().await, agency.globex_login.event_cursor().await);
     agency.admin.edits_dataset(&dataset, json!({ "connectionId": agency.globex_ads })).await;
     assert_eq!(agency.admin.hears_kinds(&cursor, 2).await, ["UPDATED", "REFRESHED"]);
-    assert_eq!(agency.globex_login.hears_kinds(&globex, 2).await, ["UPDATED", "REFRESHED"]);
-    // To those who saw it, it is gone.
+    assert_eq!(agency.globex_login.hears_kinds(&globex, 2).await, ["CREATED", "REFRESHED"]);
     assert_eq!(agency.acme_login.hears_kinds(&acme, 1).await, ["REMOVED"]);
     assert_eq!(agency.acme_login.dataset(&dataset).await, Value::Null);
+    // Nor do those who ask for one connection's hear of it but so.
+    for (connection, kinds) in [
+        (&agency.acme_ads, &["REMOVED"][..]),
+        (&agency.globex_ads, &["CREATED", "REFRESHED"]),
+        (&agency.acme_visits, &[]),
+    ] {
+        let mut socket = agency.admin.socket().await;
+        socket.subscribe("1", CHANGES, json!({ "connection": connection, "after": cursor })).await;
+        for kind in kinds {
+            assert_eq!(socket.event().await["datasetsChanged"]["kind"], json!(kind));
+        }
+        assert!(socket.is_quiet().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
