@@ -87,13 +87,11 @@ async fn what_passes_is_tried_again_after_pauses_that_grow_and_flags_nobody() {
     assert_eq!((&failed["status"], &failed["error"]["needsReconnect"]), (&json!("FAILED"), &json!(false)));
     assert!(message(&failed).starts_with("Sandbox Ads could not be read"), "{failed:#}");
     // A tick, two, four, eight.
-    let mut asked = stage.reports_asked();
-    for ticks in [1, 2, 4, 8] {
+    for (asked, ticks) in (stage.reports_asked()..).zip([1, 2, 4, 8]) {
         for tick in 1..=ticks {
             stage.after_ticks(1).await;
             assert_eq!(stage.reports_asked(), asked + u64::from(tick == ticks), "tick {tick} of {ticks}");
         }
-        asked += 1;
     }
     assert_eq!((stage.status(&grant.lamps).await.as_str(), stage.disconnections().await.len()), ("CONNECTED", 0));
     assert_eq!((stage.admin.rows(&dataset).await, stage.admin.tray().await.len()), (rows, 0));
