@@ -367,7 +367,7 @@ fn a_datasets_list_goes_on_from_a_request_that_is_made_later() {
     blamed_api(&api("method = \"PUT\"\n"), "method = \"PUT\"", "[api] `method` is one of");
     blamed_api(&api("omits_empty_lists = \"yes\"\n"), "omits_empty_lists", "true or false");
     blamed_api(&api("paginaton = { link = true }\n"), "paginaton", "did you mean `pagination`?");
-    blamed_api(&api("method = \"POST\"\n"), "method = \"POST\"", "asks for `paths`");
+    blamed_api(&api("method = \"POST\"\n"), "method = \"POST\"\nbase_url", "asks for `paths`");
     let blamed_next = |keys: &str, words: &str| blamed_api(&next("", keys), "pagination", words);
     blamed_next("", "[api.pagination] one of `link`,");
     blamed_next("token = \"/next\", body = \"/token\"", "`method = \"POST\"`");

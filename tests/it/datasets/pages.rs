@@ -108,6 +108,10 @@ async fn rows_that_are_read_live_come_from_their_source_and_are_null_without_it(
     let stage = &agency.stage;
     let dataset = agency.admin.makes_dataset(&agency.acme_visits, "visits").await;
     assert_eq!(agency.admin.dataset(&dataset).await["mode"], "DIRECT_QUERY");
+    let asked = stage.reports_asked();
+    page(&agency.admin, &dataset, json!(100), Value::Null).await.unwrap();
+    assert_eq!(stage.reports_asked(), asked, "what it was made of serves for a moment, too");
+    stage.later(chrono::TimeDelta::seconds(11));
     stage.only_reports(numbered(150, "live"));
     let first = page(&agency.acme_login, &dataset, json!(100), Value::Null).await.unwrap();
     assert_eq!((numbers(&first).len(), &first["totalCount"]), (100, &json!(150)));
