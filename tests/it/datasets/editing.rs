@@ -44,7 +44,7 @@ async fn a_new_query_that_fails_stays_with_its_error_and_the_old_rows_stay_too()
     let rows = stage.admin.rows(&dataset).await;
     let query = |path: &str| json!({ "query": { "http": { "path": path, "rowsPointer": "/rows" } } });
     let edited = stage.admin.edits_dataset(&dataset, query("nothing")).await;
-    assert_eq!((&edited["status"], &edited["rowCount"]), (&json!("FAILED"), &json!(0)));
+    assert_eq!((&edited["status"], &edited["rowCount"]), (&json!("FAILED"), &json!(28)));
     assert_eq!(edited["query"]["http"]["path"], "nothing");
     assert_eq!(
         (message(&edited), &edited["error"]["needsReconnect"]),
