@@ -227,6 +227,7 @@ impl Connections {
                 Unread::Query(format!("{} has nothing there.", look.connector.name))
             }
             Failure::Rejected(_) if !ask.proven && look.connector.has_probe() => self.judge_by_probe(look, row).await?,
+            Failure::Rejected(Rejection::Forbidden) if !ask.proven => Unread::Denied(denied(look)),
             Failure::Rejected(Rejection::Forbidden) => self.write_denial(look, row).await?,
             Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant) => {
                 let finding = Finding::Broken(self.why_broken(look), Detector::DatasetRefresh);
