@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     RelationDef, Select,
-    sea_query::{Expr, LockBehavior, LockType},
+    sea_query::{Expr, LockBehavior, LockType, UnionType},
 };
 use uuid::Uuid;
 
@@ -173,16 +173,24 @@ impl Datasets {
     async fn due(&self) -> Result<Select<dataset::Entity>> {
         let now = self.clock.now();
         let free = unclaimed(self.db.time(now).await?);
-        let connected_again = Condition::all()
-            .add(dataset::Column::NeedsReconnect.eq(true))
-            .add(connection::Column::Status.ne(Status::Disconnected));
+        let connected_again = ids(dataset::Entity::find())
+            .join(JoinType::InnerJoin, its_connection())
+            .filter(dataset::Column::NeedsReconnect.eq(true))
+            .filter(connection::Column::Status.ne(Status::Disconnected));
+        // A union, each part of which is few rows of an index: of an OR PostgreSQL would walk all datasets.
+        let mut due = ids(dataset::Entity::find()).filter(dataset::Column::RefreshAt.lte(now)).into_query();
+        due.union(UnionType::All, connected_again.into_query());
         Ok(dataset::Entity::find()
             .select_only()
             .join(JoinType::InnerJoin, its_connection())
             .filter(connection::Column::RemovedAt.is_null())
-            .filter(Condition::any().add(dataset::Column::RefreshAt.lte(now)).add(connected_again))
+            .filter(dataset::Column::Id.in_subquery(due))
             .filter(free))
     }
+}
+
+fn ids(datasets: Select<dataset::Entity>) -> Select<dataset::Entity> {
+    datasets.select_only().column(dataset::Column::Id)
 }
 
 /// From a dataset to what it reads through.
