@@ -181,12 +181,7 @@ impl Reading {
     }
 
     fn too_large(&self) -> NoRows {
-        const MIB: usize = 1 << 20;
-        let (most, unit) = match self.limits.bytes {
-            bytes if bytes % MIB == 0 => (bytes / MIB, "MiB"),
-            bytes => (bytes, "bytes"),
-        };
-        NoRows::TooMuch(format!("The rows are larger than {most} {unit}, and so much is not read."))
+        NoRows::TooMuch(format!("The rows are larger than {}, and so much is not read.", self.limits.size()))
     }
 
     fn too_many(&self) -> NoRows {

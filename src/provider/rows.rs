@@ -48,6 +48,17 @@ pub struct RowLimits {
     pub time: Duration,
 }
 
+impl RowLimits {
+    /// How many bytes, for people.
+    pub(super) fn size(&self) -> String {
+        const MIB: usize = 1 << 20;
+        match self.bytes {
+            bytes if bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
+            bytes => format!("{bytes} bytes"),
+        }
+    }
+}
+
 /// Whether somebody waits for the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Haste {

@@ -73,7 +73,7 @@ fn too_many_rows(limits: &RowLimits) -> NoRows {
 }
 
 pub(super) fn too_many_bytes(limits: &RowLimits) -> NoRows {
-    NoRows::TooMuch(format!("The query gives more than {} MiB, which is the most that is read.", limits.bytes >> 20))
+    NoRows::TooMuch(format!("The query gives more than {}, which is the most that is read.", limits.size()))
 }
 
 pub(super) fn too_slow(limits: &RowLimits) -> NoRows {
@@ -114,7 +114,7 @@ mod tests {
         let more = rows.push(&[Cell::Integer(3)]).unwrap_err();
         assert_eq!(more.to_string(), "The query gives more than 2 rows, which is the most that is read.");
         let larger = gathered(&["a"]).push(&[Cell::text(&"x".repeat(40))]).unwrap_err();
-        assert_eq!(larger.to_string(), "The query gives more than 0 MiB, which is the most that is read.");
+        assert_eq!(larger.to_string(), "The query gives more than 40 bytes, which is the most that is read.");
         assert!(too_slow(&LIMITS).to_string().contains("longer than 1.5 seconds"));
     }
 
