@@ -170,7 +170,7 @@ impl Datasets {
             failures: 0,
             proven: true,
             // PostgreSQL stores no NUL.
-            columns: rows.columns.iter().map(|name| name.replace('\0', "\u{fffd}")).collect(),
+            columns: rows.columns.iter().filter(|name| !name.contains('\0')).cloned().collect(),
             row_count: i64::try_from(rows.rows.len()).unwrap_or(i64::MAX),
             snapshot_id,
             last_refreshed_at: Some(now),
@@ -188,7 +188,11 @@ impl Datasets {
         now: DateTime<Utc>,
     ) -> dataset::Model {
         let waits = held.needs_reconnect && through.status == Status::Disconnected;
-        let put_off = |at| dataset::Model { needs_reconnect: waits, refresh_at: Some(at), ..held.clone() };
+        let soonest = now + self.tick();
+        let put_off = |at: DateTime<Utc>| {
+            let refresh_at = Some(at.max(soonest));
+            dataset::Model { needs_reconnect: waits, refresh_at, ..held.clone() }
+        };
         let next = self.next(held.refresh_every_minutes, now);
         let retry = now + self.pause(held.failures);
         let (error, needs_reconnect, refresh_at) = match unread {
@@ -196,7 +200,7 @@ impl Datasets {
             Unread::Changed if through.removed_at.is_some() => {
                 return dataset::Model { refresh_at: None, needs_reconnect: false, ..held.clone() };
             }
-            Unread::Changed | Unread::Unasked => return put_off(now + self.tick()),
+            Unread::Changed | Unread::Unasked => return put_off(soonest),
             Unread::Quiet(until) => return put_off(*until),
             // Its probe finds out when it works again, and reconnecting makes the dataset due.
             Unread::Disconnected { message, found_by_dataset: false } => (message, true, None),
@@ -205,7 +209,7 @@ impl Datasets {
             }
             Unread::Failing { what, retry_after } => {
                 let asked = retry_after.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
-                (what, waits, Some(asked.unwrap_or(retry)))
+                (what, waits, Some(asked.map_or(retry, |asked| asked.max(soonest))))
             }
             Unread::NotConfigured(what) => (what, waits, Some(retry)),
             Unread::Denied(what) | Unread::Query(what) | Unread::TooMuch(what) => (what, false, next),

@@ -8,6 +8,8 @@ use super::{super::NoRows, list, unreadable};
 
 /// Columns at most.
 const MOST: usize = 1_000;
+/// Bytes of a column's name, dots and all.
+const LONGEST: usize = 500;
 /// Objects inside each other at most, of which each has its name in a column's.
 const DEEPEST: usize = 32;
 
@@ -39,6 +41,11 @@ impl Columns {
                 path.push('.');
             }
             path.push_str(&name);
+            if path.len() > LONGEST {
+                return Err(NoRows::TooMuch(format!(
+                    "The rows have a column whose name is longer than {LONGEST} bytes."
+                )));
+            }
             if member.get().starts_with('{') {
                 self.walk(member, path, depth + 1)?;
             } else {
@@ -65,6 +72,15 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_grow_without_end_are_not_read() {
+        let name = "k".repeat(LONGEST);
+        assert!(columns(&[&format!("{{\"{name}\": 1}}")]).is_ok());
+        for row in [format!("{{\"{name}k\": 1}}"), format!("{{\"{name}\": {{\"a\": 1}}}}")] {
+            assert!(matches!(columns(&[&row]), Err(NoRows::TooMuch(_))));
+        }
+    }
 
     fn columns(rows: &[&str]) -> Result<Vec<String>, NoRows> {
         let mut columns = Columns::default();

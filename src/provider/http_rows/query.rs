@@ -8,6 +8,8 @@ use crate::catalogue::{Api, Connector, Method, Namespace, RenderError, Template,
 
 /// Bytes of a path, and of a pointer.
 const LONGEST: usize = 2_000;
+/// Steps of a pointer.
+const DEEPEST: usize = 32;
 
 /// What is percent-encoded in a parameter: all but what may stand in a query (RFC 3986 §3.4) and separates nothing there.
 /// Some servers tell `(` from `%28`.
@@ -45,6 +47,8 @@ pub enum QueryFault {
     PathAccount,
     #[error("A parameter is a text, a number, true, false, null, or a list of these.")]
     Parameters,
+    #[error("A JSON Pointer has at most {DEEPEST} steps here.")]
+    PointerLength,
     #[error("A JSON Pointer is empty or begins with “/”; “~” is written “~0” in it, and “/” inside of a name “~1”.")]
     Pointer,
 }
@@ -61,7 +65,7 @@ impl QueryFault {
             | Self::PathPlaceholder
             | Self::PathAccount => "path",
             Self::Parameters => "parameters",
-            Self::Pointer => "rowsPointer",
+            Self::PointerLength | Self::Pointer => "rowsPointer",
         }
     }
 }
@@ -88,10 +92,10 @@ impl HttpQuery {
         if !is_post && !self.parameters.values().all(is_scalar_or_list) {
             return Err(QueryFault::Parameters);
         }
-        if self.rows.len() > LONGEST
-            || self.rows.contains(char::is_control)
-            || pointer::fault(&self.rows, true).is_some()
-        {
+        if self.rows.len() > LONGEST || self.rows.matches('/').count() > DEEPEST {
+            return Err(QueryFault::PointerLength);
+        }
+        if self.rows.contains(char::is_control) || pointer::fault(&self.rows, true).is_some() {
             return Err(QueryFault::Pointer);
         }
         Ok(())

@@ -425,6 +425,15 @@ async fn a_server_that_stops_reads_nothing_that_nobody_waits_for() {
 }
 
 #[tokio::test]
+async fn a_place_that_lies_too_deep_is_not_looked_for() {
+    let stage = Stage::new(|_| text_answer(&format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000)))).await;
+    let why = of_query(read(&stage, &api(""), &query("items", json!({}), &"/0".repeat(800))).await);
+    assert!(why.contains("at most 32 steps"), "{why}");
+    assert!(stage.seen().is_empty());
+    assert!(read(&stage, &api(""), &query("items", json!({}), &"/0".repeat(32))).await.is_ok());
+}
+
+#[tokio::test]
 async fn rows_that_hold_the_credential_are_not_shown() {
     let stage = Stage::new(|seen| {
         let (_, token) = seen.header("authorization").split_once(' ').unwrap();
@@ -437,4 +446,11 @@ async fn rows_that_hold_the_credential_are_not_shown() {
         let why = of_query(read(&stage, &api(""), &query("items", json!({}), at)).await);
         assert!(why.contains("hold the credential"), "{why}");
     }
+    let escaped = Stage::new(|seen| {
+        let (_, token) = seen.header("authorization").split_once(' ').unwrap();
+        text_answer(&format!("{{\"items\": [{{\"a\": \"\\u00{:02x}{}\"}}]}}", token.as_bytes()[0], &token[1..]))
+    })
+    .await;
+    let why = of_query(read(&escaped, &api(""), &items()).await);
+    assert!(why.contains("hold the credential"), "{why}");
 }

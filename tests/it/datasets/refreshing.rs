@@ -151,6 +151,20 @@ async fn a_source_that_says_when_to_come_back_is_not_asked_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_wants_no_wait_is_asked_a_tick_later_and_no_sooner() {
+    let (stage, _, dataset) = scheduled(600).await;
+    stage.only_reports(Fault::RateLimited { retry_after: 0 });
+    assert_eq!(stage.admin.refreshes(&dataset).await["status"], "FAILED");
+    let asked = stage.reports_asked();
+    for _ in 0..3 {
+        stage.run_jobs().await;
+    }
+    assert_eq!(stage.reports_asked(), asked);
+    stage.after_ticks(1).await;
+    assert_eq!(stage.reports_asked(), asked + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_that_was_cut_off_leaves_the_old_rows_and_runs_again() {
     let (stage, _, dataset) = scheduled(600).await;
     let rows = stage.admin.rows(&dataset).await;
