@@ -7,6 +7,7 @@
 //! No message repeats a submitted value.
 
 use sea_orm::DbErr;
+use tokio::task::JoinError;
 use uuid::Uuid;
 
 /// A domain operation's result.
@@ -66,6 +67,13 @@ impl From<DbErr> for Error {
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable,
             other => Self::Internal(InternalError(other.to_string())),
         }
+    }
+}
+
+/// A task that panicked, or was cut off.
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        Self::internal(error.to_string())
     }
 }
 

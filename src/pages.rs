@@ -97,7 +97,6 @@ impl Window {
             return Err(Error::BadInput("Ask for `first` or for `last`, not for both.".to_owned()));
         }
         let (argument, asked) = if args.last.is_some() { ("last", args.last) } else { ("first", args.first) };
-        let limit = asked.map_or(Ok(DEFAULT), u64::try_from).ok().filter(|limit| *limit <= MOST);
         let open = |cursor: &Option<String>, argument: &str| match cursor {
             None => Ok(None),
             Some(cursor) => key
@@ -106,12 +105,18 @@ impl Window {
                 .map_err(|_| Error::BadInput(format!("`{argument}` is not a cursor of this list in this order."))),
         };
         Ok(Self {
-            limit: limit.ok_or_else(|| Error::BadInput(format!("`{argument}`: a page has 0 to {MOST} rows.")))?,
+            limit: limit(argument, asked, DEFAULT)?,
             backward: args.last.is_some(),
             after: open(&args.after, "after")?,
             before: open(&args.before, "before")?,
         })
     }
+}
+
+/// How many rows `argument` asks for; `default` where nobody says.
+pub fn limit(argument: &str, asked: Option<i32>, default: u64) -> Result<u64> {
+    let limit = asked.map_or(Ok(default), u64::try_from).ok().filter(|limit| *limit <= MOST);
+    limit.ok_or_else(|| Error::BadInput(format!("`{argument}`: a page has 0 to {MOST} rows.")))
 }
 
 /// A part of a list, in the list's order.

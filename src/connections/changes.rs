@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{ConnectionFilter, Connections, filter::FactTest, visibility::sees_fact};
 use crate::{
     access::Viewer,
-    error::{Error, Result},
+    error::Result,
     journal::{Entry, Fact, Viewing},
     pages,
 };
@@ -291,7 +291,5 @@ fn clients(visible: &[Touch<'_>]) -> Vec<Uuid> {
 }
 
 fn page_limit(first: Option<i32>) -> Result<usize> {
-    let asked = first.map_or(Ok(pages::DEFAULT), u64::try_from).ok().filter(|asked| *asked <= pages::MOST);
-    let limit = asked.ok_or_else(|| Error::BadInput(format!("`first`: a page has 0 to {} rows.", pages::MOST)))?;
-    Ok(usize::try_from(limit).unwrap_or(MOST))
+    Ok(usize::try_from(pages::limit("first", first, pages::DEFAULT)?).unwrap_or(MOST))
 }

@@ -20,7 +20,7 @@ use super::{
     verdicts::Asked,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     provider::{Credential, Failure, Haste, NoRows, Query, Rejection, RowLimits, Rows},
 };
 
@@ -67,7 +67,7 @@ impl Connections {
     pub async fn read(&self, connection: Uuid, ask: Ask) -> Result<Answer<Rows>> {
         let all = self.clone();
         let reading = tokio::spawn(async move { all.read_now(connection, &ask).await });
-        reading.await.map_err(|panicked| Error::internal(panicked.to_string()))?
+        reading.await?
     }
 
     async fn read_now(&self, connection: Uuid, ask: &Ask) -> Result<Answer<Rows>> {

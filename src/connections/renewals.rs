@@ -19,7 +19,7 @@ use super::{
     verdicts::Asked,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     ids::Kind,
     provider::{Credential, Failure, Grant},
 };
@@ -49,7 +49,7 @@ impl Connections {
         let (all, id, version) = (self.clone(), row.id, row.credential_version);
         // A task of its own: whoever asked may hang up, and the answer may hold the only copy of a token.
         let renewing = tokio::spawn(async move { all.renew_for_use(id, version).await });
-        renewing.await.map_err(|panicked| Error::internal(panicked.to_string()))??;
+        renewing.await??;
         let renewed = authorization::Entity::find_by_id(row.id).one(self.db.reader()).await?;
         match renewed.filter(|renewed| renewed.credential.is_some()) {
             Some(renewed) => self.open(&renewed),

@@ -13,7 +13,7 @@ use super::{
     Datasets,
     list::visible,
     query::{self, GivenQuery, query_of},
-    refresh::{self, entry},
+    refresh::{self, connection_of, entry},
     snapshots,
 };
 use crate::{
@@ -185,7 +185,7 @@ impl Datasets {
         // A task of its own: whoever asked may hang up.
         let refreshing = tokio::spawn(async move { all.refresh_as(id, actor).await });
         let unread = match tokio::time::timeout(PATIENCE, refreshing).await {
-            Ok(done) => done.map_err(|panicked| Error::internal(panicked.to_string()))??,
+            Ok(done) => done??,
             Err(_) => None,
         };
         let row = visible(viewer).filter(dataset::Column::Id.eq(id)).one(self.db.reader()).await?;
@@ -238,8 +238,7 @@ impl Datasets {
     pub(super) async fn tended(&self, viewer: &Viewer, id: Uuid) -> Result<(dataset::Model, connection::Model)> {
         let row = visible(viewer).filter(dataset::Column::Id.eq(id)).one(self.db.reader()).await?;
         let row = row.ok_or_else(|| Error::not_found("datasetId"))?;
-        let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
-        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+        let through = connection_of(self.db.reader(), row.connection_id).await?;
         let shares = self.connections.shares_of(&[through.id]).await?.remove(&through.id).unwrap_or_default();
         if viewer.may_on(Action::Tend, through.created_by, through.client_id, &shares) {
             Ok((row, through))

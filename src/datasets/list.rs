@@ -28,7 +28,7 @@ type Place = (Uuid, Option<Uuid>, u64);
 /// How many ids stand in one statement.
 const BATCH: usize = 500;
 /// How many rows a page has when nobody says.
-const DEFAULT_ROWS: i32 = 100;
+const DEFAULT_ROWS: u64 = 100;
 
 /// What a dataset's status is to people: what came of its last refresh, unless one is on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,7 @@ impl Datasets {
         first: Option<i32>,
         after: Option<&str>,
     ) -> Result<Option<RowPage>> {
-        let most = u64::try_from(first.unwrap_or(DEFAULT_ROWS)).ok().filter(|most| *most <= pages::MOST);
-        let most = most.ok_or_else(|| Error::BadInput(format!("`first`: a page has 0 to {} rows.", pages::MOST)))?;
+        let most = pages::limit("first", first, DEFAULT_ROWS)?;
         let not_here =
             || Error::BadInput("`after` is not a cursor of these rows, or they are not kept any more.".to_owned());
         let open = |cursor: &str| viewer.cursor_key().open::<Place>(ROWS, cursor).map_err(|_| not_here());

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{Status, connection, dataset};
+use entity::{DataMode, Status, dataset};
 use moka::future::Cache as Moka;
-use sea_orm::EntityTrait;
 use uuid::Uuid;
 
-use super::Datasets;
+use super::{Datasets, refresh::connection_of};
 use crate::{
     error::{Error, Result},
     provider::{Haste, Rows},
@@ -61,16 +60,11 @@ impl Datasets {
     async fn ask_live(&self, row: &dataset::Model) -> Result<Answer> {
         let at = self.clock.now();
         // Whoever looks does not try a password that is known to be refused.
-        if self.is_disconnected(row).await? {
+        if connection_of(self.db.reader(), row.connection_id).await?.status == Status::Disconnected {
             return Ok(Answer { rows: None, at });
         }
-        let answer = self.read(row, Haste::AtOnce).await?;
+        let answer = self.read(row, DataMode::DirectQuery, Haste::AtOnce).await?;
         self.write_live(row, &answer, at).await?;
         Ok(Answer { rows: answer.ok(), at })
-    }
-
-    async fn is_disconnected(&self, row: &dataset::Model) -> Result<bool> {
-        let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
-        Ok(through.is_none_or(|through| through.status == Status::Disconnected))
     }
 }

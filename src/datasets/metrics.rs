@@ -232,5 +232,5 @@ async fn computed(metrics: Vec<metric::Model>, rows: &Arc<Rows>) -> Result<Compu
         });
         metrics.iter().map(|row| row.id).zip(results).collect()
     });
-    work.await.map_err(|panicked| Error::internal(panicked.to_string()))
+    Ok(work.await?)
 }

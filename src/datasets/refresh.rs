@@ -45,10 +45,8 @@ pub(super) struct Ready {
 
 impl Datasets {
     /// Reads what a dataset asks for.
-    pub(super) async fn read(&self, row: &dataset::Model, haste: Haste) -> Result<Answer> {
-        let through = connection::Entity::find_by_id(row.connection_id).one(self.db.reader()).await?;
-        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
-        let limits = limits(self.connections.mode(&through.connector));
+    pub(super) async fn read(&self, row: &dataset::Model, mode: DataMode, haste: Haste) -> Result<Answer> {
+        let limits = limits(mode);
         let _place = self.places.take(row.connection_id, haste).await;
         let ask = Ask { dataset: Some(row.id), query: query_of(row)?, limits, haste, proven: row.proven };
         Ok(self.connections.read(row.connection_id, ask).await?.map(Arc::new))
@@ -59,8 +57,8 @@ impl Datasets {
         let computed = self.compute(of, &rows).await?;
         let packed = Arc::clone(&rows);
         let pack = move || (mode == DataMode::Warehouse).then(|| snapshots::parts(&packed.rows));
-        let parts = tokio::task::spawn_blocking(pack).await;
-        Ok(Ready { rows, parts: parts.map_err(|panicked| Error::internal(panicked.to_string()))?, computed })
+        let parts = tokio::task::spawn_blocking(pack).await?;
+        Ok(Ready { rows, parts, computed })
     }
 
     /// Refreshes a claimed dataset on behalf of `actor`. Why nothing came of it that the dataset would show.
@@ -71,10 +69,11 @@ impl Datasets {
         actor: Actor,
         haste: Haste,
     ) -> Result<Option<Unread>> {
-        let answer = self.read(row, haste).await?;
-        self.write(row, &answer, Writing { by: By::Run(claim.run), actor, told: true }).await?;
+        let mode = self.connections.mode_of(row.connection_id).await?;
+        let answer = self.read(row, mode, haste).await?;
+        self.write(row, mode, &answer, Writing { by: By::Run(claim.run), actor, told: true }).await?;
         if let Ok(rows) = &answer
-            && self.connections.mode_of(row.connection_id).await? == DataMode::DirectQuery
+            && mode == DataMode::DirectQuery
         {
             self.keep_live(row, Arc::clone(rows)).await;
         }
@@ -86,18 +85,16 @@ impl Datasets {
     pub(super) async fn write_live(&self, row: &dataset::Model, answer: &Answer, begun: DateTime<Utc>) -> Result<()> {
         self.write(
             row,
+            DataMode::DirectQuery,
             answer,
             Writing { by: By::Live(begun), actor: Viewer::job("read-live", row.workspace_id).actor(), told: false },
         )
         .await
     }
 
-    async fn write(&self, row: &dataset::Model, answer: &Answer, how: Writing) -> Result<()> {
+    async fn write(&self, row: &dataset::Model, mode: DataMode, answer: &Answer, how: Writing) -> Result<()> {
         let answer = match answer {
-            Ok(rows) => {
-                let mode = self.connections.mode_of(row.connection_id).await?;
-                Ok(self.prepare(row.id, mode, Arc::clone(rows)).await?)
-            }
+            Ok(rows) => Ok(self.prepare(row.id, mode, Arc::clone(rows)).await?),
             Err(unread) => Err(unread),
         };
         let txn = self.db.begin().await?;
@@ -111,8 +108,7 @@ impl Datasets {
                 }
         };
         let Some(held) = held.filter(same) else { return Ok(()) };
-        let through = connection::Entity::find_by_id(held.connection_id).one(&txn).await?;
-        let through = through.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+        let through = connection_of(&txn, held.connection_id).await?;
         let (after, action) = match answer {
             Ok(ready) => {
                 let after = self.refreshed(&txn, &held, &ready, now).await?;
@@ -282,10 +278,15 @@ pub(super) async fn entry(
     Ok(NewEntry { topic: Topic::Datasets, action, actor, subject: Kind::Dataset.of(row.id), facts, details })
 }
 
+/// What a dataset reads through, whether it was removed or not.
+pub(super) async fn connection_of(db: &impl ConnectionTrait, connection: Uuid) -> Result<connection::Model> {
+    let row = connection::Entity::find_by_id(connection).one(db).await?;
+    row.ok_or_else(|| Error::internal("a dataset without a connection"))
+}
+
 /// A connection, and who sees it.
 pub(super) async fn through(db: &impl ConnectionTrait, connection: Uuid) -> Result<Through> {
-    let row = connection::Entity::find_by_id(connection).one(db).await?;
-    let row = row.ok_or_else(|| Error::internal("a dataset without a connection"))?;
+    let row = connection_of(db, connection).await?;
     let shares = connection_share::Entity::find()
         .select_only()
         .column(connection_share::Column::UserId)

@@ -51,7 +51,7 @@ impl Datasets {
             }
             Ok(rows)
         });
-        unpacked.await.map_err(|panicked| Error::internal(panicked.to_string()))?
+        unpacked.await?
     }
 
     /// All rows of a snapshot.
