@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
-//!      → journal, catalogue, vault → access → pages, patch, claims → ids, cursor, error, config, db
+//!      → journal, catalogue, vault, mail → access → pages, patch, claims → ids, cursor, error, config, db
 //!      → clock, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
@@ -27,6 +27,7 @@ pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod journal;
+pub mod mail;
 pub mod notifications;
 pub mod pages;
 pub mod patch;

@@ -17,6 +17,8 @@ pub struct Model {
     pub started_by: Uuid,
     /// The key it was started with.
     pub api_key_id: Option<Uuid>,
+    /// The link it was started by.
+    pub link_id: Option<Uuid>,
     /// What to make of it: the plan, as JSON without secrets.
     pub plan: Json,
     /// RECONNECT: the connection.

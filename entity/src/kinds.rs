@@ -47,6 +47,23 @@ text_enum!(
     }
 );
 text_enum!(DisconnectionEnd { Reconnected = "RECONNECTED", Recovered = "RECOVERED", Removed = "REMOVED" });
+text_enum!(
+    /// Why a link is of no more use before its time.
+    LinkEnd {
+        /// What it was made for is done.
+        Used = "USED",
+        /// The connection works again by other means.
+        Healed = "HEALED",
+    }
+);
+text_enum!(ReminderStatus {
+    Pending = "PENDING",
+    Sent = "SENT",
+    /// The mail server refused it for good.
+    Refused = "REFUSED",
+    /// There was nothing left to tell when it was to be sent.
+    Dropped = "DROPPED",
+});
 text_enum!(AttemptKind { Connect = "CONNECT", Reconnect = "RECONNECT" });
 text_enum!(AttemptStatus {
     Pending = "PENDING",

@@ -22,9 +22,13 @@ pub mod journal_floor;
 pub mod journal_head;
 pub mod kept_answer;
 pub mod kinds;
+pub mod link;
+pub mod link_connector;
 pub mod metric;
 pub mod notification;
 pub mod pause;
+pub mod reminder;
+pub mod reminder_disconnection;
 pub mod snapshot;
 pub mod snapshot_part;
 pub mod user;
@@ -32,5 +36,5 @@ pub mod workspace;
 
 pub use kinds::{
     AccountChange, Aggregation, AttemptKind, AttemptStatus, AuthMethod, DataMode, DatasetStatus, Detector,
-    DisconnectionEnd, DisconnectionReason, Endpoint, NotificationKind, Role, Status, Topic,
+    DisconnectionEnd, DisconnectionReason, Endpoint, LinkEnd, NotificationKind, ReminderStatus, Role, Status, Topic,
 };

@@ -20,6 +20,8 @@ pub struct Model {
     /// Set for role CLIENT.
     pub client_id: Option<Uuid>,
     pub active: bool,
+    /// Whether they want reminder e-mails.
+    pub reminder_emails: bool,
     pub created_at: DateTimeUtc,
 }
 

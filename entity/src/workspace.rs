@@ -13,6 +13,8 @@ pub struct Model {
     /// `HH:MM` in `time_zone`.
     pub reminder_time: String,
     pub reminder_after_hours: i32,
+    /// The last reminder run that was prepared: its instant.
+    pub reminded_at: Option<DateTimeUtc>,
     pub connection_url: Option<String>,
     /// Authenticates the cursors handed out in this workspace.
     pub cursor_key: Vec<u8>,

@@ -10,6 +10,7 @@ mod m20261127_000003_bindings;
 mod m20261127_000004_kept_answers;
 mod m20261127_000005_noticing;
 mod m20261127_000006_datasets;
+mod m20261127_000007_reminders_and_links;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000004_kept_answers::Migration),
             Box::new(m20261127_000005_noticing::Migration),
             Box::new(m20261127_000006_datasets::Migration),
+            Box::new(m20261127_000007_reminders_and_links::Migration),
         ]
     }
 }

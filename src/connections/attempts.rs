@@ -91,6 +91,7 @@ impl Connections {
             connector: Set(new.connector.slug.clone()),
             started_by: Set(viewer.require_user()?),
             api_key_id: Set(viewer.actor().api_key),
+            link_id: Set(None),
             plan: Set(serde_json::to_value(&new.plan).map_err(|_| Error::internal("a plan that cannot be written"))?),
             connection_id: Set(new.connection),
             state_hash: Set(None),

@@ -4,6 +4,7 @@
 //! hears of something is fixed when it is written. What an outage *is* belongs to [`crate::connections`].
 
 mod changes;
+mod letter;
 mod tray;
 mod write;
 

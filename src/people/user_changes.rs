@@ -72,6 +72,7 @@ impl People {
             role,
             client_id: client,
             active: true,
+            reminder_emails: true,
             created_at: self.clock.now(),
         }
     }

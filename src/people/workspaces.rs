@@ -70,6 +70,7 @@ impl People {
             time_zone: TIME_ZONE.to_owned(),
             reminder_time: REMINDER_TIME.to_owned(),
             reminder_after_hours: REMINDER_AFTER_HOURS,
+            reminded_at: None,
             connection_url: None,
             cursor_key: random::<32>(&*self.entropy).to_vec(),
             created_at: self.clock.now(),

@@ -46,8 +46,12 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
         columns_of(entity::journal_floor::Entity),
         columns_of(entity::journal_head::Entity),
         columns_of(entity::kept_answer::Entity),
+        columns_of(entity::link::Entity),
+        columns_of(entity::link_connector::Entity),
         columns_of(entity::notification::Entity),
         columns_of(entity::pause::Entity),
+        columns_of(entity::reminder::Entity),
+        columns_of(entity::reminder_disconnection::Entity),
         columns_of(entity::user::Entity),
         columns_of(entity::workspace::Entity),
     ]
