@@ -33,7 +33,7 @@ use crate::{
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
     journal::{Journal, Refusals},
-    notifications::Notifications,
+    notifications::{Notifications, Reminders, RemindersParts},
     people::People,
     provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
     telemetry::Telemetry,
@@ -125,14 +125,31 @@ impl App {
             settings: datasets::Settings { job_tick: config.job_tick, probe_interval: config.probe_interval },
         });
         let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
-        let jobs = Jobs::new(
-            connections.clone(),
-            datasets.clone(),
-            journal.clone(),
-            kept_answers.clone(),
-            job_settings(config),
-            telemetry.jobs.clone(),
-        );
+        let reminders = mailer(config)?.map(|mailer| {
+            Reminders::new(RemindersParts {
+                db: db.clone(),
+                journal: journal.clone(),
+                notifications: notifications.clone(),
+                mailer,
+                letters: telemetry.letters.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                public_url: public_url.clone(),
+            })
+        });
+        if let Some(reminders) = &reminders {
+            reminders.hurry().await.map_err(broken)?;
+        }
+        let jobs = Jobs::new(jobs::Parts {
+            connections: connections.clone(),
+            datasets: datasets.clone(),
+            notifications: notifications.clone(),
+            reminders,
+            journal: journal.clone(),
+            kept_answers: kept_answers.clone(),
+            settings: job_settings(config),
+            telemetry: telemetry.jobs.clone(),
+        });
         let services = Services {
             people: people.clone(),
             catalogue,
@@ -273,4 +290,8 @@ fn job_settings(config: &Config) -> jobs::Settings {
         tick: config.job_tick,
         keep: topics.into_iter().map(|topic| (topic, config.journal_keep.of(topic))).collect(),
     }
+}
+
+fn mailer(_config: &Config) -> Result<Option<crate::mail::Mailer>, StartError> {
+    Ok(None)
 }

@@ -142,6 +142,11 @@ impl Disconnection {
         Ok(loaders(ctx)?.users.load_one(id).await?.map(User::from))
     }
 
+    /// When the viewer's reminder e-mail left; to ADMIN and STAFF, the first one's.
+    async fn reminded_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, ApiError> {
+        Ok(loaders(ctx)?.reminded.load_one(self.0.id).await?.map(Into::into))
+    }
+
     /// What a Reconnect button passes to `reconnect`; null once it has ended, and for whoever may not.
     async fn reconnect_connection_id(&self, ctx: &Context<'_>) -> Result<Option<ID>, ApiError> {
         let found = loaders(ctx)?.reconnectable.load_one(Row::from(&self.0)).await?;

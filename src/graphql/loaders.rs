@@ -15,6 +15,7 @@ use async_graphql::{
     Context,
     dataloader::{DataLoader, Loader},
 };
+use chrono::{DateTime, Utc};
 use entity::{api_key, authorization, client, connection, dataset, disconnection, incident};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -52,6 +53,8 @@ pub struct Ready {
     pub current: DataLoader<By<Row<connection::Model>, disconnection::Model>>,
     /// The connection to reconnect so that a disconnection ends.
     pub reconnectable: DataLoader<By<Row<disconnection::Model>, Uuid>>,
+    /// When the viewer was reminded of a disconnection.
+    pub reminded: DataLoader<By<Uuid, DateTime<Utc>>>,
     /// The disconnection that an authorization is in.
     pub open: DataLoader<By<Uuid, disconnection::Model>>,
     pub counts_by_client: DataLoader<By<Uuid, Counts>>,
@@ -96,6 +99,7 @@ impl Ready {
                 let found = with.connections.reconnectables(&viewer, &models).await?;
                 Ok(Row::each(rows, found))
             }),
+            reminded: by(of, |with, viewer, ids| async move { with.notifications.reminded(&viewer, &ids).await }),
             open: by(of, |with, _, ids| async move { with.connections.open_disconnection_of(&ids).await }),
             counts_by_client: by(of, |with, viewer, ids| async move {
                 with.connections.counts_by_client(&viewer, &ids).await

@@ -18,24 +18,46 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use asking::Asking;
 
 use crate::{
-    connections::Connections, datasets::Datasets, error::Result, graphql::KeptAnswers, ids::Kind, journal::Journal,
+    connections::Connections,
+    datasets::Datasets,
+    error::Result,
+    graphql::KeptAnswers,
+    ids::Kind,
+    journal::Journal,
+    notifications::{self, Notifications, Reminders},
     telemetry,
 };
 
 /// How many rows a job takes at once.
 const BATCH: u64 = 100;
+/// How often to look for reminders at least: the first retry of one is not to wait long.
+const REMIND_EVERY: Duration = Duration::from_secs(2);
 /// How often what was kept long enough is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The background work of a server; cheap to clone.
 #[derive(Clone)]
-pub struct Jobs {
-    connections: Connections,
-    datasets: Datasets,
-    journal: Journal,
-    kept_answers: KeptAnswers,
-    settings: Arc<Settings>,
-    telemetry: telemetry::Jobs,
+pub struct Jobs(Arc<Parts>);
+
+/// What the jobs work on.
+pub struct Parts {
+    pub connections: Connections,
+    pub datasets: Datasets,
+    pub notifications: Notifications,
+    /// None: no mail server is set.
+    pub reminders: Option<Reminders>,
+    pub journal: Journal,
+    pub kept_answers: KeptAnswers,
+    pub settings: Settings,
+    pub telemetry: telemetry::Jobs,
+}
+
+impl std::ops::Deref for Jobs {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// What of the configuration concerns jobs.
@@ -53,13 +75,22 @@ enum Job {
     WatchIncidents,
     WarnOfEnds,
     ExpireAttempts,
+    Remind,
     SweepJournal,
     SweepAnswers,
+    SweepTrays,
 }
 
 impl Job {
-    const ALL: [Self; 5] =
-        [Self::WatchIncidents, Self::WarnOfEnds, Self::ExpireAttempts, Self::SweepJournal, Self::SweepAnswers];
+    const ALL: [Self; 7] = [
+        Self::WatchIncidents,
+        Self::WarnOfEnds,
+        Self::ExpireAttempts,
+        Self::Remind,
+        Self::SweepJournal,
+        Self::SweepAnswers,
+        Self::SweepTrays,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -67,21 +98,16 @@ impl Job {
             Self::WarnOfEnds => "warn-of-ends",
             Self::ExpireAttempts => "expire-attempts",
             Self::SweepJournal => "sweep-journal",
+            Self::Remind => notifications::REMIND,
             Self::SweepAnswers => "sweep-answers",
+            Self::SweepTrays => "sweep-trays",
         }
     }
 }
 
 impl Jobs {
-    pub fn new(
-        connections: Connections,
-        datasets: Datasets,
-        journal: Journal,
-        kept_answers: KeptAnswers,
-        settings: Settings,
-        telemetry: telemetry::Jobs,
-    ) -> Self {
-        Self { connections, datasets, journal, kept_answers, settings: Arc::new(settings), telemetry }
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
     }
 
     /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
@@ -107,7 +133,8 @@ impl Jobs {
 
     async fn repeat(self, job: Job, stop: CancellationToken) {
         let pause = match job {
-            Job::SweepJournal | Job::SweepAnswers => SWEEP_EVERY.max(self.settings.tick),
+            Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays => SWEEP_EVERY.max(self.settings.tick),
+            Job::Remind => self.settings.tick.min(REMIND_EVERY),
             _ => self.settings.tick,
         };
         while !stop.is_cancelled() {
@@ -135,7 +162,9 @@ impl Jobs {
                     self.journal.sweep(*topic, *keep).await?;
                 }
             }
+            Job::Remind => self.remind(job).await?,
             Job::SweepAnswers => self.kept_answers.sweep().await?,
+            Job::SweepTrays => self.notifications.sweep().await?,
         }
         Ok(())
     }
@@ -147,6 +176,13 @@ impl Jobs {
                 tracing::error!(job = job.name(), authorization = %Kind::Authorization.of(row), ?error, "this one failed; it is tried again");
             }
         }
+        Ok(())
+    }
+
+    async fn remind(&self, job: Job) -> Result<()> {
+        let Some(reminders) = &self.reminders else { return Ok(()) };
+        let failed = reminders.prepare().await? + reminders.deliver_due().await?;
+        self.telemetry.failed(job.name(), failed);
         Ok(())
     }
 }

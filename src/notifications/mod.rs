@@ -5,9 +5,14 @@
 
 mod changes;
 mod letter;
+mod preferences;
+mod reminded;
+mod reminders;
+mod sweep;
 mod tray;
 mod write;
 
 pub use changes::TrayEvent;
+pub use reminders::{JOB as REMIND, Parts as RemindersParts, Reminders};
 pub use tray::{Notifications, Read, added_entry};
 pub use write::{Covered, News, again, write, write_to_admins};

@@ -19,9 +19,9 @@ use crate::{
 /// The trays of a server; cheap to clone.
 #[derive(Clone)]
 pub struct Notifications {
-    db: Db,
+    pub(super) db: Db,
     pub(super) journal: Journal,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
 }
 
 /// Which notifications to mark as read.

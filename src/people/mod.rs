@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub use api_keys::CreateApiKey;
 pub use clients::{ClientOrder, ClientOrderField, CreateClient, UpdateClient, client_stays, clients_of};
 pub use departed_clients::remove_client;
-pub use settings::UpdateWorkspace;
+pub use settings::{CONNECTION_PLACE, UpdateWorkspace};
 pub use user_changes::{CreateUser, UpdateUser};
 pub use users::{User, users_of};
 pub use workspaces::{CreateWorkspace, Founded};

@@ -19,8 +19,8 @@ use crate::{
 
 /// How long a connection may have to stay disconnected before someone is reminded, in hours: up to thirty days.
 const REMINDER_HOURS: std::ops::RangeInclusive<i32> = 1..=720;
-/// Stands for a connection's id in `connectionUrl`.
-const PLACE: &str = "{connectionId}";
+/// Stands for a connection's id in a workspace's `connectionUrl`.
+pub const CONNECTION_PLACE: &str = "{connectionId}";
 /// How many characters a URL may have.
 const LONGEST_URL: usize = 2_000;
 
@@ -131,11 +131,11 @@ fn flaw(given: &str) -> Option<String> {
     }
     // What browsers drop or mend in silence is no part of a URL (RFC 3986 §2).
     let spelled = given.chars().all(|letter| letter.is_ascii_graphic() && !"\"<>\\^`|".contains(letter));
-    let rest = given.replace(PLACE, "");
+    let rest = given.replace(CONNECTION_PLACE, "");
     if !spelled || rest.contains(['{', '}']) || rest.len() == given.len() {
-        return Some(format!("This has to be a URL with {PLACE} in it, and no other placeholder."));
+        return Some(format!("This has to be a URL with {CONNECTION_PLACE} in it, and no other placeholder."));
     }
-    let Ok(url) = Url::parse(&given.replace(PLACE, "connection")) else {
+    let Ok(url) = Url::parse(&given.replace(CONNECTION_PLACE, "connection")) else {
         return Some("This is not an absolute URL.".to_owned());
     };
     let here = match url.host() {
@@ -144,9 +144,9 @@ fn flaw(given: &str) -> Option<String> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    let one_server = Url::parse(&given.replace(PLACE, "other")).is_ok_and(|other| other.origin() == url.origin());
+    let one_server = Url::parse(&given.replace(CONNECTION_PLACE, "other")).is_ok_and(|other| other.origin() == url.origin());
     if !one_server || !url.username().is_empty() || url.password().is_some() {
-        return Some(format!("{PLACE} belongs after the server's name, which stands by itself."));
+        return Some(format!("{CONNECTION_PLACE} belongs after the server's name, which stands by itself."));
     }
     match url.scheme() {
         "https" => None,

@@ -24,6 +24,9 @@ use super::{addresses, allowed::AllowedHost};
 
 const USER_AGENT: &str = concat!("Patchbay/", env!("CARGO_PKG_VERSION"));
 const MOST_REDIRECTS: usize = 5;
+/// How long a socket is kept for another call. Many servers close theirs after five seconds, and a request that meets the
+/// closing is lost: with it a code or a rotating token, which work once.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// Finds the addresses of a name.
 pub trait Resolve: Send + Sync + 'static {
@@ -258,6 +261,7 @@ fn client(names: Names, limits: Limits) -> Result<Client, reqwest::Error> {
         .referer(false)
         .no_proxy()
         .connect_timeout(limits.connect)
+        .pool_idle_timeout(IDLE)
         .user_agent(USER_AGENT)
         .build()
 }

@@ -2,13 +2,14 @@
 //! the log tells of a request.
 //!
 //! Each server has a registry of its own. What is counted is a group a file, made of what it is about: [`Operations`],
-//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
+//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Letters`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code, of the schema or of the
 //! catalogue, never one that a client chose: every value of a label is kept for good. No number tells one tenant or person from another.
 
 mod http;
 mod jobs;
+mod letters;
 mod operations;
 mod providers;
 mod server;
@@ -22,6 +23,7 @@ use prometheus_client::{encoding::prometheus_text, registry::Registry};
 
 pub use http::HttpRequests;
 pub use jobs::Jobs;
+pub use letters::Letters;
 pub use operations::{Operations, Running};
 pub use providers::{Providers, Waiting};
 use server::Server;
@@ -41,6 +43,7 @@ pub struct Telemetry {
     pub sockets: Sockets,
     pub http: HttpRequests,
     pub jobs: Jobs,
+    pub letters: Letters,
     pub providers: Providers,
     server: Server,
     registry: Arc<Registry>,
@@ -53,9 +56,9 @@ impl Telemetry {
         let ours = registry.sub_registry_with_prefix("patchbay");
         let (operations, sockets) = (Operations::register(ours), Sockets::register(ours));
         let (http, jobs, server) = (HttpRequests::register(ours), Jobs::register(ours), Server::register(ours));
-        let providers = Providers::register(ours);
+        let (letters, providers) = (Letters::register(ours), Providers::register(ours));
         server::register_process(&mut registry, now);
-        Self { operations, sockets, http, jobs, providers, server, registry: Arc::new(registry) }
+        Self { operations, sockets, http, jobs, letters, providers, server, registry: Arc::new(registry) }
     }
 
     /// Everything, with what was looked up just now, as [`MEDIA_TYPE`].

@@ -1,0 +1,268 @@
+//! Handing reminders to the mail server: each under a claim, with what still lasts at that moment.
+//!
+//! A reminder is handed over before it is recorded as sent. Should the server be killed between the two, it is handed over
+//! once more by whoever inherits the claim, under the same Message-ID, by which mail servers and readers know it again.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, workspace};
+use futures_util::{StreamExt, stream};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::{Expr, LockBehavior, LockType},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Reminders,
+    owed::{BATCH, Which, owed},
+};
+use crate::{
+    access::Viewer,
+    claims::{self, CLAIMED},
+    error::{Error, Result},
+    ids::{self, Kind},
+    journal::{Facts, NewEntry},
+    mail::Unsent,
+};
+
+/// The job that reminds.
+pub const JOB: &str = "remind";
+/// How many are handed over at once by one node.
+const AT_ONCE: usize = 4;
+/// How long after the first failure it is tried again; the wait doubles from then on.
+const FIRST_WAIT: TimeDelta = TimeDelta::seconds(1);
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
+
+/// The right to deliver a reminder.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    run: Uuid,
+    reminder: Uuid,
+}
+
+/// What became of one.
+enum Outcome {
+    /// It left, and told of these disconnections.
+    Sent(Vec<Uuid>),
+    /// There is nothing to tell any more, or nobody to tell it to.
+    Dropped,
+    Unsent(Unsent),
+}
+
+impl Reminders {
+    /// Delivers what is due. How many failed for want of anything but a mail server that takes them.
+    pub async fn deliver_due(&self) -> Result<usize> {
+        let mut failed = 0;
+        loop {
+            let mut claims = Vec::new();
+            for reminder in self.due().await? {
+                claims.extend(self.claim(reminder).await?);
+            }
+            if claims.is_empty() {
+                return Ok(failed);
+            }
+            let delivered = stream::iter(claims).map(|claim| self.deliver_claimed(claim)).buffer_unordered(AT_ONCE);
+            failed += delivered.filter(|delivered| std::future::ready(!*delivered)).count().await;
+        }
+    }
+
+    /// The next that are due and free.
+    async fn due(&self) -> Result<Vec<Uuid>> {
+        let now = self.clock.now();
+        Ok(reminder::Entity::find()
+            .select_only()
+            .column(reminder::Column::Id)
+            .filter(reminder::Column::SendAt.lte(now))
+            .filter(unclaimed(self.db.time(now).await?))
+            .order_by_asc(reminder::Column::SendAt)
+            .limit(AT_ONCE as u64)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?)
+    }
+
+    async fn claim(&self, reminder: Uuid) -> Result<Option<Claim>> {
+        let now = self.clock.now();
+        let run = ids::new(now, &*self.entropy);
+        let by = self.db.time(now).await?;
+        let free = reminder::Entity::find()
+            .select_only()
+            .column(reminder::Column::Id)
+            .filter(reminder::Column::Id.eq(reminder))
+            .filter(reminder::Column::SendAt.lte(now))
+            .filter(unclaimed(by))
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .into_query();
+        let claimed = reminder::Entity::update_many()
+            .col_expr(reminder::Column::ClaimedBy, Expr::value(run))
+            .col_expr(reminder::Column::ClaimedUntil, Expr::value(by + CLAIMED))
+            .filter(reminder::Column::Id.in_subquery(free))
+            .exec(self.db.writer())
+            .await?;
+        Ok((claimed.rows_affected == 1).then_some(Claim { run, reminder }))
+    }
+
+    async fn prolong(&self, claim: Claim) -> Result<()> {
+        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        reminder::Entity::update_many()
+            .col_expr(reminder::Column::ClaimedUntil, Expr::value(until))
+            .filter(reminder::Column::Id.eq(claim.reminder))
+            .filter(reminder::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Delivers one that is claimed. Whether that went as it should, be it that the mail server did not take it.
+    async fn deliver_claimed(&self, claim: Claim) -> bool {
+        let delivered = async {
+            let row = reminder::Entity::find_by_id(claim.reminder).one(self.db.reader()).await?;
+            let row = row.ok_or_else(|| Error::internal("a reminder that is gone"))?;
+            let outcome = self.hand_over(&row).await?;
+            self.record(claim, &row, outcome).await
+        };
+        let Err(error) = claims::under(delivered, || self.prolong(claim)).await else { return true };
+        // Its claim runs out by itself, and it is due again.
+        tracing::error!(job = JOB, reminder = %claim.reminder, ?error, "this one failed; it is tried again");
+        false
+    }
+
+    async fn hand_over(&self, row: &reminder::Model) -> Result<Outcome> {
+        let told: Vec<Uuid> = reminder_disconnection::Entity::find()
+            .select_only()
+            .column(reminder_disconnection::Column::DisconnectionId)
+            .filter(reminder_disconnection::Column::ReminderId.eq(row.id))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        let all = owed(self.db.reader(), row.workspace_id, Which::These(&told)).await?;
+        let Some(mine) = all.into_iter().find(|owed| owed.person.id == row.user_id) else { return Ok(Outcome::Dropped) };
+        let workspace = workspace::Entity::find_by_id(row.workspace_id).one(self.db.reader()).await?;
+        let workspace = workspace.ok_or_else(|| Error::internal("a reminder without its workspace"))?;
+        let letter = self.letter(row, &workspace, &mine).await?;
+        Ok(match self.mailer.send(&letter).await {
+            Ok(()) => Outcome::Sent(mine.outages.into_keys().collect()),
+            Err(unsent) => Outcome::Unsent(unsent),
+        })
+    }
+
+    /// Writes what became of a reminder, and gives the claim back. Where somebody else has it by now, nothing.
+    async fn record(&self, claim: Claim, row: &reminder::Model, outcome: Outcome) -> Result<()> {
+        let now = self.clock.now();
+        let mut written = reminder::ActiveModel {
+            claimed_by: Set(None),
+            claimed_until: Set(None),
+            send_at: Set(None),
+            ..Default::default()
+        };
+        match &outcome {
+            Outcome::Sent(_) => {
+                written.status = Set(ReminderStatus::Sent);
+                written.sent_at = Set(Some(now));
+            }
+            Outcome::Dropped => written.status = Set(ReminderStatus::Dropped),
+            Outcome::Unsent(Unsent::Never(problem)) => {
+                written.status = Set(ReminderStatus::Refused);
+                written.problem = Set(Some(problem.clone()));
+            }
+            Outcome::Unsent(Unsent::Later(problem)) => {
+                written.failures = Set(row.failures.saturating_add(1));
+                written.send_at = Set(Some(now + wait(row.failures)));
+                written.problem = Set(Some(problem.clone()));
+            }
+        }
+        let txn = self.db.begin().await?;
+        let updated = reminder::Entity::update_many()
+            .set(written)
+            .filter(reminder::Column::Id.eq(row.id))
+            .filter(reminder::Column::ClaimedBy.eq(claim.run))
+            .exec(&txn)
+            .await?;
+        if updated.rows_affected == 0 {
+            return Ok(());
+        }
+        if let Outcome::Sent(told) = &outcome {
+            forget_untold(&txn, row.id, told).await?;
+        }
+        self.journal.commit(txn, row.workspace_id, entry(row, &outcome).into_iter().collect()).await?;
+        self.note(row, &outcome);
+        Ok(())
+    }
+
+    fn note(&self, row: &reminder::Model, outcome: &Outcome) {
+        let (reminder, user) = (row.id, Kind::User.of(row.user_id));
+        match outcome {
+            Outcome::Sent(told) => {
+                self.letters.count("sent");
+                tracing::info!(%reminder, %user, disconnections = told.len(), "a reminder left");
+            }
+            Outcome::Dropped => {
+                self.letters.count("dropped");
+                tracing::info!(%reminder, %user, "a reminder had nothing left to tell");
+            }
+            Outcome::Unsent(Unsent::Later(problem)) => {
+                self.letters.count("put_off");
+                tracing::warn!(%reminder, %user, problem, "a reminder could not leave; it is tried again");
+            }
+            Outcome::Unsent(Unsent::Never(problem)) => {
+                self.letters.count("refused");
+                tracing::warn!(%reminder, %user, problem, "a reminder was refused");
+            }
+        }
+    }
+}
+
+/// What was not in the letter, since it healed or was added while the letter left, is not told of: should it last, the next run tells it.
+async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid]) -> Result<()> {
+    use reminder_disconnection::Column::{DisconnectionId, ReminderId};
+    let all: Vec<Uuid> = reminder_disconnection::Entity::find()
+        .select_only()
+        .column(DisconnectionId)
+        .filter(ReminderId.eq(reminder))
+        .into_tuple()
+        .all(txn)
+        .await?;
+    let told: HashSet<&Uuid> = told.iter().collect();
+    let untold: Vec<Uuid> = all.into_iter().filter(|id| !told.contains(id)).collect();
+    for part in untold.chunks(BATCH) {
+        reminder_disconnection::Entity::delete_many()
+            .filter(ReminderId.eq(reminder))
+            .filter(DisconnectionId.is_in(part.iter().copied()))
+            .exec(txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What the audit log tells of it.
+fn entry(row: &reminder::Model, outcome: &Outcome) -> Option<NewEntry> {
+    let (action, details) = match outcome {
+        Outcome::Sent(told) => ("reminder.sent", json!({ "day": row.day, "disconnections": told.len() })),
+        Outcome::Unsent(Unsent::Never(problem)) => {
+            ("reminder.refused", json!({ "day": row.day, "problem": problem }))
+        }
+        Outcome::Dropped | Outcome::Unsent(Unsent::Later(_)) => return None,
+    };
+    Some(NewEntry {
+        topic: Topic::Audit,
+        action,
+        actor: Viewer::job(JOB, row.workspace_id).actor(),
+        subject: Kind::User.of(row.user_id),
+        facts: Facts::None,
+        details,
+    })
+}
+
+/// How long to wait after so many failures and one more.
+fn wait(failures: i32) -> TimeDelta {
+    let doublings = u32::try_from(failures).unwrap_or_default().min(16);
+    (FIRST_WAIT * 2_i32.pow(doublings)).min(LONGEST_WAIT)
+}
+
+fn unclaimed(now: DateTime<Utc>) -> Condition {
+    Condition::any().add(reminder::Column::ClaimedUntil.is_null()).add(reminder::Column::ClaimedUntil.lte(now))
+}

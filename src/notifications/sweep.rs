@@ -1,0 +1,31 @@
+//! What is old leaves the tray.
+
+use chrono::TimeDelta;
+use entity::{disconnection, notification};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
+
+use super::Notifications;
+use crate::error::Result;
+
+/// How long a notification is kept.
+const KEPT: TimeDelta = TimeDelta::days(90);
+
+impl Notifications {
+    /// Deletes what was told long ago, but not of what still lasts: its button is still needed, and whoever was told hears
+    /// of its end.
+    pub async fn sweep(&self) -> Result<()> {
+        let lasting = disconnection::Entity::find()
+            .select_only()
+            .column(disconnection::Column::Id)
+            .filter(disconnection::Column::EndedAt.is_null());
+        let over = Condition::any()
+            .add(notification::Column::DisconnectionId.is_null())
+            .add(notification::Column::DisconnectionId.not_in_subquery(lasting.into_query()));
+        notification::Entity::delete_many()
+            .filter(notification::Column::CreatedAt.lt(self.clock.now() - KEPT))
+            .filter(over)
+            .exec(self.db.writer())
+            .await?;
+        Ok(())
+    }
+}
