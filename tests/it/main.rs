@@ -46,6 +46,7 @@ mod patience;
 mod people;
 mod reconnecting;
 mod removing;
+mod reminders;
 mod renewing;
 mod reporting;
 mod roles;

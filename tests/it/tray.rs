@@ -270,3 +270,50 @@ async fn the_tray_is_a_page_like_any_other() {
     let walked: Vec<String> = nodes(&first).iter().chain(&nodes(&second)).map(id).collect();
     assert_eq!(walked, all);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_dot_is_right_when_much_is_told_and_read_at_once() {
+    let stage = Stage::new().await;
+    let shops: Vec<String> = (0..6).map(|number| format!("shop-{number}")).collect();
+    stage.shops(&shops.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fill_tray(&stage, 40).await;
+    let told: Vec<String> = stage.admin.tray().await.iter().map(id).collect();
+    stage.sandbox.revoke_person("ada");
+    let reading = async || {
+        for part in told.chunks(5) {
+            let input = json!({ "notificationIds": part });
+            stage.admin.does("markNotificationsRead", input, "notifications { id }").await;
+        }
+    };
+    let through = async || {
+        for one in told.iter().rev().step_by(7) {
+            stage.admin.does("markNotificationsRead", json!({ "through": one }), "notifications { id }").await;
+        }
+    };
+    tokio::join!(stage.after_a_probe_interval(), reading(), through(), reading());
+
+    let tray = stage.admin.tray().await;
+    let unread_ones = tray.iter().filter(|told| told["readAt"].is_null()).count();
+    assert_eq!(unread(&stage.admin).await, i64::try_from(unread_ones).unwrap());
+    assert_eq!(unread_ones, 6, "the outages, which nobody has read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ninety_days_old_leaves_the_tray_unless_it_still_lasts() {
+    let stage = Stage::new().await;
+    let (over, lasting) = (stage.admin.creates_client("Over").await, stage.admin.creates_client("Lasting").await);
+    let healed = stage.keyed("lamps", &over).await;
+    stage.keyed("hotels", &lasting).await;
+    stage.sandbox.change_key("lamps").unwrap();
+    stage.sandbox.change_key("hotels").unwrap();
+    stage.after_a_probe_interval().await;
+    let input = json!({ "connectionId": healed, "credentials": stage.key("lamps") });
+    stage.admin.does("reconnect", input, "connections { id }").await;
+
+    stage.later(TimeDelta::days(89));
+    stage.run_jobs().await;
+    assert_eq!(stage.admin_now().tray().await.len(), 2);
+    stage.later(TimeDelta::days(1));
+    stage.run_jobs().await;
+    assert_eq!(stage.admin_now().titles().await, ["Sandbox Billing disconnected for Lasting."]);
+}

@@ -1,0 +1,448 @@
+//! Reminders: who is mailed of what, when, and how often.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{disconnection, reminder, workspace};
+use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, sea_query::Expr};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Person, Setup, Stage, id,
+    mail::{Fault, MailServer, Received},
+    nodes,
+};
+
+/// A server that sends its mail to a mail server of the test's.
+async fn stage_with_mail() -> (Stage, MailServer) {
+    let mail = MailServer::start().await;
+    let stage = Stage::with(Setup { settings: mail.settings(), ..Setup::default() }).await;
+    (stage, mail)
+}
+
+impl Stage {
+    /// Goes to `hour` (UTC) of the `day`th day from the first, 2 March 2026, and does the jobs once.
+    async fn at(&self, day: i64, hour: i64) {
+        let first: DateTime<Utc> = "2026-03-02T00:00:00Z".parse().unwrap();
+        let then = first + TimeDelta::days(day) + TimeDelta::hours(hour);
+        self.later(then - patchbay::clock::Clock::now(&*self.clock));
+        self.run_jobs().await;
+    }
+
+    /// Seven in the morning in Phoenix of the `day`th day.
+    async fn morning(&self, day: i64) {
+        self.at(day, 14).await;
+    }
+
+    /// A key of a new client's breaks, and is noticed; the connection, which is `owner`'s.
+    async fn broken_key(&self, key: &str, owner: &Person) -> String {
+        let client = self.admin_now().creates_client(key).await;
+        let owner = self.signed_in(&owner.id);
+        let input = json!({ "connector": "sandbox-billing", "clientId": client, "using": { "credentials": self.key(key) } });
+        let connection = id(&owner.does("connect", input, "connection { id }").await["connection"]);
+        self.sandbox.change_key(key).unwrap();
+        self.after_a_probe_interval().await;
+        assert_eq!(self.status(&connection).await, "DISCONNECTED");
+        connection
+    }
+
+    /// When the newest disconnection's reminder left, as `person` sees it.
+    async fn reminded_at(&self, person: &Person) -> Value {
+        let page = self.signed_in(&person.id).sees("{ disconnections { nodes { remindedAt } } }").await;
+        nodes(&page["disconnections"])[0]["remindedAt"].clone()
+    }
+}
+
+/// To whom letters went, sorted.
+fn recipients(letters: &[Received]) -> Vec<&str> {
+    let mut to: Vec<&str> = letters.iter().flat_map(|letter| &letter.to).map(String::as_str).collect();
+    to.sort_unstable();
+    to
+}
+
+const MARA: &str = "mara@lighthouse.example";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_mailed_the_next_morning_but_one_and_never_again_of_the_same() {
+    let (stage, mail) = stage_with_mail().await;
+    let connection = stage.broken_key("lamps", &stage.admin).await;
+    stage.morning(0).await;
+    assert_eq!(mail.letters().len(), 0, "it is not a day old");
+    assert_eq!(stage.reminded_at(&stage.admin).await, Value::Null);
+    stage.morning(1).await;
+    let letters = mail.letters();
+    assert_eq!(recipients(&letters), [MARA]);
+    assert_eq!(letters[0].subject(), "Sandbox Billing is disconnected for lamps");
+    for part in [&letters[0].text, &letters[0].html] {
+        assert!(part.contains(&connection), "the button leads to the connection: {part}");
+    }
+    assert!(stage.reminded_at(&stage.admin).await.is_string());
+    for day in 2..5 {
+        stage.morning(day).await;
+    }
+    assert_eq!(mail.letters().len(), 1);
+    let entries = stage.admin_now().audited("reminder.sent").await;
+    assert_eq!(entries[0]["details"], json!({ "day": "2026-03-03", "disconnections": 1 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_outage_of_fifty_connections_of_three_owners_makes_three_mails_each_with_its_own_list() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.sandbox.configure(|options| options.managed_accounts = 50);
+    let (sam, sue) = (stage.person("Sam", "STAFF", None).await, stage.person("Sue", "STAFF", None).await);
+    let own = json!({ "connector": "sandbox-ads", "accountId": "200-001" });
+    let own = stage.admin.connects(&stage.browser(), own, "ada").await;
+    let mut number = 1;
+    for (owner, count) in [(&stage.admin, 9), (&sam, 20), (&sue, 20)] {
+        let mut rows = Vec::new();
+        for _ in 0..count {
+            number += 1;
+            let client = stage.admin.creates_client(&format!("Client {number:02}")).await;
+            rows.push(json!({ "accountId": format!("200-{number:03}"), "clientId": client }));
+        }
+        let input = json!({ "authorizationId": own["authorization"]["id"], "accounts": rows });
+        let payload = owner.does("connectAccounts", input, "results { connection { id } errors { message } }").await;
+        assert_eq!(payload["results"].as_array().unwrap().len(), count, "{payload:#}");
+    }
+    stage.sandbox.revoke_person("ada");
+    stage.after_a_probe_interval().await;
+
+    stage.morning(1).await;
+    let letters = mail.letters();
+    assert_eq!(recipients(&letters), [MARA, "sam@lighthouse.example", "sue@lighthouse.example"]);
+    let to = |name: &str| letters.iter().find(|letter| letter.to[0].starts_with(name)).unwrap();
+    for (name, connections, first, not) in
+        [("mara", 10, "Client 02", "Client 11"), ("sam", 20, "Client 11", "Client 31"), ("sue", 20, "Client 31", "Client 30")]
+    {
+        for part in [&to(name).text, &to(name).html] {
+            assert!(part.contains(&format!("{connections} connections")), "{part}");
+            assert!(part.contains(first) && !part.contains(not), "{name}: {part}");
+        }
+    }
+    stage.morning(2).await;
+    assert_eq!(mail.letters().len(), 3, "none the day after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_exact_to_the_microsecond() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    let run: DateTime<Utc> = "2026-03-03T14:00:00Z".parse().unwrap();
+    let begins = async |at: DateTime<Utc>| {
+        let all = disconnection::Entity::update_many().col_expr(disconnection::Column::StartedAt, Expr::value(at));
+        all.exec(stage.db.writer()).await.unwrap();
+    };
+    begins(run - TimeDelta::hours(24) + TimeDelta::microseconds(1)).await;
+    stage.morning(1).await;
+    assert_eq!(mail.letters().len(), 0, "23:59:59.999999");
+    // The same run, prepared anew.
+    let anew = workspace::Entity::update_many().col_expr(workspace::Column::RemindedAt, Expr::value(None::<DateTime<Utc>>));
+    anew.exec(stage.db.writer()).await.unwrap();
+    begins(run - TimeDelta::hours(24)).await;
+    stage.run_jobs().await;
+    assert_eq!(mail.letters().len(), 1, "24:00:00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hours_and_the_zone_are_the_workspaces() {
+    let (stage, mail) = stage_with_mail().await;
+    let input = json!({ "timeZone": "Europe/Berlin", "reminderTime": "18:30", "reminderAfterHours": 2 });
+    stage.admin.does("updateWorkspace", input, "workspace { id }").await;
+    stage.broken_key("lamps", &stage.admin).await;
+    stage.at(0, 17).await;
+    assert_eq!(mail.letters().len(), 0);
+    stage.later(TimeDelta::minutes(30));
+    stage.run_jobs().await;
+    assert_eq!(mail.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_healed_before_is_not_mailed_and_what_breaks_again_is_a_new_matter() {
+    let (stage, mail) = stage_with_mail().await;
+    let connection = stage.broken_key("lamps", &stage.admin).await;
+    stage.at(1, 13).await;
+    let reconnect = async || {
+        let input = json!({ "connectionId": connection, "credentials": stage.key("lamps") });
+        stage.admin_now().does("reconnect", input, "connections { id }").await;
+    };
+    reconnect().await;
+    stage.morning(1).await;
+    assert_eq!(mail.letters().len(), 0, "healed at six");
+
+    stage.sandbox.change_key("lamps").unwrap();
+    stage.after_a_probe_interval().await;
+    stage.morning(2).await;
+    assert_eq!(mail.letters().len(), 0, "not yet a day old");
+    stage.morning(3).await;
+    assert_eq!(mail.letters().len(), 1);
+
+    reconnect().await;
+    stage.sandbox.change_key("lamps").unwrap();
+    stage.after_a_probe_interval().await;
+    stage.morning(5).await;
+    assert_eq!(mail.letters().len(), 2, "another disconnection, another reminder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_heals_while_its_reminder_waits_is_not_told_any_more() {
+    let (stage, mail) = stage_with_mail().await;
+    let connection = stage.broken_key("lamps", &stage.admin).await;
+    mail.fail_next(Fault::Recipient("451 4.3.0 later"));
+    stage.morning(1).await;
+    let input = json!({ "connectionId": connection, "credentials": stage.key("lamps") });
+    stage.admin_now().does("reconnect", input, "connections { id }").await;
+    stage.morning(2).await;
+    assert_eq!(mail.letters().len(), 0);
+    let rows = reminder::Entity::find().all(stage.db.reader()).await.unwrap();
+    assert_eq!(rows[0].status, entity::ReminderStatus::Dropped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admins_are_mailed_for_an_owner_who_left() {
+    let (stage, mail) = stage_with_mail().await;
+    let (sam, ann) = (stage.person("Sam", "STAFF", None).await, stage.person("Ann", "ADMIN", None).await);
+    stage.broken_key("lamps", &sam).await;
+    stage.broken_key("hotels", &ann).await;
+    stage.admin_now().does("updateUser", json!({ "userId": sam.id, "active": false }), "user { id }").await;
+    stage.morning(1).await;
+    let letters = mail.letters();
+    assert_eq!(recipients(&letters), ["ann@lighthouse.example", MARA]);
+    let to = |name: &str| letters.iter().find(|letter| letter.to[0].starts_with(name)).unwrap();
+    assert!(to("ann").text.contains("lamps") && to("ann").text.contains("hotels"));
+    assert!(to("mara").text.contains("lamps") && !to("mara").text.contains("hotels"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_wants_no_reminders_gets_none_and_nobody_gets_them_instead() {
+    let (stage, mail) = stage_with_mail().await;
+    let sam = stage.person("Sam", "STAFF", None).await;
+    sam.does("updateNotificationPreferences", json!({ "reminderEmails": false }), "viewer { id }").await;
+    stage.broken_key("lamps", &sam).await;
+    stage.morning(1).await;
+    assert_eq!(mail.letters().len(), 0);
+    let sam = stage.signed_in(&sam.id);
+    sam.does("updateNotificationPreferences", json!({ "reminderEmails": true }), "viewer { id }").await;
+    stage.morning(2).await;
+    assert_eq!(recipients(&mail.letters()), ["sam@lighthouse.example"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sees_when_their_own_reminder_left_and_those_who_see_all_the_first() {
+    let (stage, _mail) = stage_with_mail().await;
+    let member = stage.person("Mia", "MEMBER", None).await;
+    let connection = stage.broken_key("lamps", &member).await;
+    let other = stage.person("Max", "MEMBER", None).await;
+    let input = json!({ "connectionId": connection, "userIds": [other.id] });
+    stage.admin_now().does("shareConnection", input, "connection { id }").await;
+    let client = id(&stage.admin_now().connection(&connection).await["client"]);
+    let login = stage.person("Cleo", "CLIENT", Some(&client)).await;
+    stage.morning(1).await;
+    let hers = stage.reminded_at(&member).await;
+    assert!(hers.is_string());
+    assert_eq!(stage.reminded_at(&stage.admin).await, hers);
+    for somebody in [&other, &login] {
+        assert_eq!(stage.reminded_at(somebody).await, Value::Null, "nobody reminded them");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_wants_to_be_asked_again_is_within_three_seconds_then_ever_more_slowly() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    for answer in ["421 4.3.2 closing", "451 4.3.0 later", "450 4.2.1 busy", "452 4.2.2 full"] {
+        mail.fail_next(Fault::Recipient(answer));
+    }
+    stage.morning(1).await;
+    assert_eq!(mail.attempts(), 1);
+    for (seconds, refusals) in [(3, 2), (1, 2), (2, 3), (3, 3), (2, 4)] {
+        stage.later(TimeDelta::seconds(seconds));
+        stage.run_jobs().await;
+        assert_eq!(mail.attempts(), refusals, "{seconds} s later");
+    }
+    assert_eq!(mail.letters().len(), 0);
+    stage.later(TimeDelta::seconds(9));
+    stage.run_jobs().await;
+    assert_eq!(mail.letters().len(), 1);
+    stage.morning(2).await;
+    assert_eq!(mail.letters().len(), 1, "exactly one was taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_another_try_is_due_at_once_after_a_restart() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    stage.morning(1).await;
+    assert_eq!(mail.letters().len(), 1);
+    stage.broken_key("hotels", &stage.admin_now()).await;
+    for _ in 0..10 {
+        mail.fail_next(Fault::Recipient("421 4.3.2 closing"));
+    }
+    stage.morning(3).await;
+    for _ in 0..9 {
+        stage.later(TimeDelta::minutes(10));
+        stage.run_jobs().await;
+    }
+    assert_eq!((mail.attempts(), mail.letters().len()), (11, 1));
+    stage.run_jobs().await;
+    assert_eq!(mail.letters().len(), 1, "it waits");
+    let stage = stage.restarts().await;
+    stage.run_jobs().await;
+    assert_eq!(mail.letters().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_leave_takes_along_what_comes_meanwhile() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    stage.at(0, 20).await;
+    stage.broken_key("hotels", &stage.admin_now()).await;
+    mail.fail_next(Fault::Recipient("451 4.3.0 later"));
+    stage.morning(1).await;
+    stage.morning(2).await;
+    let letters = mail.letters();
+    assert_eq!(letters.len(), 1, "one mail for both");
+    assert!(letters[0].text.contains("lamps") && letters[0].text.contains("hotels"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_for_good_is_recorded_and_not_tried_again() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    mail.fail_next(Fault::Recipient("550 5.1.1 nobody of that name"));
+    stage.morning(1).await;
+    for day in 2..4 {
+        stage.morning(day).await;
+    }
+    assert_eq!((mail.attempts(), mail.letters().len()), (1, 0));
+    let entries = stage.admin_now().audited("reminder.refused").await;
+    assert_eq!(entries.len(), 1);
+    assert!(entries[0]["details"]["problem"].as_str().unwrap().contains("550"), "{entries:#?}");
+    assert_eq!(stage.reminded_at(&stage.admin).await, Value::Null, "it did not leave");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_taking_was_not_heard_is_handed_over_again_under_the_same_message_id() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    mail.fail_next(Fault::DropAfterLetter);
+    stage.morning(1).await;
+    stage.later(TimeDelta::seconds(3));
+    stage.run_jobs().await;
+    let letters = mail.letters();
+    assert_eq!(letters.len(), 2);
+    assert_eq!(letters[0].header("Message-ID"), letters[1].header("Message-ID"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_down_over_the_hour_mails_on_its_return_once() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    // No job runs for three days and more.
+    stage.at(4, 23).await;
+    assert_eq!(mail.letters().len(), 1);
+    stage.run_jobs().await;
+    stage.morning(5).await;
+    assert_eq!(mail.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_the_hour_makes_no_second_mail_of_a_day() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    stage.at(0, 16).await;
+    stage.broken_key("hotels", &stage.admin_now()).await;
+    stage.morning(1).await;
+    assert_eq!(mail.letters().len(), 1, "of the lamps: the hotels are not a day old");
+    let input = json!({ "reminderTime": "12:00" });
+    stage.admin_now().does("updateWorkspace", input, "workspace { id }").await;
+    stage.at(1, 20).await;
+    assert_eq!(mail.letters().len(), 1, "this day's mail has left");
+    stage.at(2, 20).await;
+    assert_eq!(mail.letters().len(), 2);
+    assert!(mail.letters()[1].text.contains("hotels") && !mail.letters()[1].text.contains("lamps"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_button_leads_where_the_workspace_says() {
+    let (stage, mail) = stage_with_mail().await;
+    let input = json!({ "connectionUrl": "https://app.example/sources/{connectionId}?from=mail" });
+    stage.admin.does("updateWorkspace", input, "workspace { id }").await;
+    let connection = stage.broken_key("lamps", &stage.admin).await;
+    stage.morning(1).await;
+    let url = format!("https://app.example/sources/{connection}?from=mail");
+    assert!(mail.letters()[0].text.contains(&url) && mail.letters()[0].html.contains(&url));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_make_no_header_and_no_markup() {
+    let (stage, mail) = stage_with_mail().await;
+    let row = entity::user::Entity::find_by_id(stage.admin.uuid()).one(stage.db.reader()).await.unwrap().unwrap();
+    let mut row = row.into_active_model();
+    // No name as this is taken today; an older version, or another tool, may have written it.
+    row.name = Set("Mara\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script>".to_owned());
+    entity::user::Entity::update(row).exec(stage.db.writer()).await.unwrap();
+    let connection = stage.broken_key("lamps", &stage.admin).await;
+    let client = id(&stage.admin_now().connection(&connection).await["client"]);
+    let input = json!({ "clientId": client, "name": "<img src=https://evil.example/x>" });
+    stage.admin_now().does("updateClient", input, "client { id }").await;
+    stage.morning(1).await;
+    let letters = mail.letters();
+    assert_eq!(recipients(&letters), [MARA]);
+    assert_eq!(letters[0].header("Bcc"), None);
+    assert!(!letters[0].html.contains("<script") && !letters[0].html.contains("<img"));
+    assert!(letters[0].html.contains("&#60;img") || letters[0].html.contains("&lt;img"), "{}", letters[0].html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_from_a_mail_reader_ends_reminders() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    stage.morning(1).await;
+    let letter = &mail.letters()[0];
+    assert_eq!(letter.header("List-Unsubscribe-Post"), Some("List-Unsubscribe=One-Click"));
+    let url = letter.header("List-Unsubscribe").unwrap().trim_matches(['<', '>']).to_owned();
+    let answer = crate::harness::http().post(url).body("List-Unsubscribe=One-Click").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    stage.broken_key("hotels", &stage.admin_now()).await;
+    stage.morning(3).await;
+    assert_eq!(mail.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_at_the_hour_send_one_mail_even_with_clocks_five_minutes_apart() {
+    let (first, mail) = stage_with_mail().await;
+    if first.database.is_sqlite() {
+        eprintln!("skipped: several nodes need PostgreSQL");
+        return;
+    }
+    let second = first.another_node_ahead(TimeDelta::minutes(5)).await;
+    for key in ["lamps", "hotels", "orchards"] {
+        first.broken_key(key, &first.admin).await;
+    }
+    first.at(1, 13).await;
+    for _ in 0..70 {
+        first.later(TimeDelta::minutes(1));
+        tokio::join!(first.run_jobs(), second.run_jobs());
+    }
+    assert_eq!(mail.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_inherits_the_claim_of_a_server_that_was_killed_sends_its_reminder() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    mail.fail_next(Fault::Recipient("451 4.3.0 later"));
+    stage.morning(1).await;
+    let claimed = async |until: &str| {
+        let until: DateTime<Utc> = until.parse().unwrap();
+        let claim = reminder::Entity::update_many()
+            .col_expr(reminder::Column::ClaimedBy, Expr::value(uuid::Uuid::from_u128(1)))
+            .col_expr(reminder::Column::ClaimedUntil, Expr::value(until));
+        claim.exec(stage.db.writer()).await.unwrap();
+        stage.later(TimeDelta::minutes(1));
+        stage.run_jobs().await;
+    };
+    // By the database's time, which on PostgreSQL no test has in hand.
+    claimed("2100-01-01T00:00:00Z").await;
+    assert_eq!(mail.letters().len(), 0, "somebody is at it");
+    claimed("2026-01-01T00:00:00Z").await;
+    assert_eq!(mail.letters().len(), 1);
+}
