@@ -138,6 +138,7 @@ impl Reminders {
 
     /// The reminder that may take more along: one that could not leave yet, else a new one; none where the day's has left.
     async fn reminder_of(&self, txn: &DatabaseTransaction, run: &Run, owed: &Owed) -> Result<Option<Uuid>> {
+        let now = self.clock.now();
         let waiting = reminder::Entity::find()
             .filter(reminder::Column::UserId.eq(owed.person.id))
             .filter(reminder::Column::Status.eq(ReminderStatus::Pending))
@@ -147,10 +148,13 @@ impl Reminders {
             .one(txn)
             .await?;
         if let Some(waiting) = waiting {
-            self.put_due(txn, waiting.id).await?;
-            return Ok(Some(waiting.id));
+            let id = waiting.id;
+            let day = run.day.to_string().max(waiting.day.clone());
+            let mut waiting = waiting.into_active_model();
+            (waiting.day, waiting.send_at) = (Set(day), Set(Some(now)));
+            reminder::Entity::update(waiting).exec(txn).await?;
+            return Ok(Some(id));
         }
-        let now = self.clock.now();
         let row = reminder::ActiveModel {
             id: Set(ids::new(now, &*self.entropy)),
             workspace_id: Set(owed.person.workspace_id),
@@ -169,15 +173,6 @@ impl Reminders {
         let once = OnConflict::columns([reminder::Column::UserId, reminder::Column::Day]).do_nothing().to_owned();
         let written = reminder::Entity::insert(row).on_conflict(once).try_insert().exec_without_returning(txn).await?;
         Ok(id.filter(|_| matches!(written, TryInsertResult::Inserted(rows) if rows > 0)))
-    }
-
-    async fn put_due(&self, txn: &DatabaseTransaction, id: Uuid) -> Result<()> {
-        reminder::Entity::update_many()
-            .col_expr(reminder::Column::SendAt, Expr::value(self.clock.now()))
-            .filter(reminder::Column::Id.eq(id))
-            .exec(txn)
-            .await?;
-        Ok(())
     }
 
     /// Makes whatever waits for another try due at once: for the start of a server, which may end an outage of its own.
