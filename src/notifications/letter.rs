@@ -1,8 +1,16 @@
 //! What a reminder says: plain words in two forms, text and HTML, made of the templates beside this file.
+//!
+//! Everything that somebody typed, and everything that a provider said, is one line of bounded length before a template
+//! sees it ([`phrases`]); the HTML template escapes it besides. Who is reminded of what, and when, is not decided here.
 
+use askama::Template;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
+
+mod phrases;
+#[cfg(test)]
+mod tests;
 
 /// What a person is reminded of in one e-mail.
 #[derive(Debug, Clone)]
@@ -44,9 +52,94 @@ pub(super) struct Words {
     pub(super) html: String,
 }
 
+/// How many outages are told in full, where they fit.
+const MOST_TOLD: usize = 40;
+
+/// How many bytes each form may have: Gmail cuts off what is beyond 102 KB.
+const MOST_BYTES: usize = 96 * 1024;
+
 impl Reminder<'_> {
     /// Puts it in words.
     pub(super) fn in_words(&self) -> Words {
-        Words { subject: String::new(), text: String::new(), html: String::new() }
+        let mut told = self.outages.len().min(MOST_TOLD);
+        loop {
+            let words = self.telling(told);
+            if told == 0 || words.text.len().max(words.html.len()) <= MOST_BYTES {
+                return words;
+            }
+            // Long names and addresses: rather fewer outages than a letter without its end.
+            told /= 2;
+        }
     }
+
+    /// In words, with the first `told` outages in full and the others counted.
+    fn telling(&self, told: usize) -> Words {
+        let subject = phrases::subject(&self.outages);
+        let parts = Parts {
+            greeting: phrases::greeting(self.person),
+            lead: phrases::lead(&self.outages, self.now),
+            outages: self.outages.iter().take(told).map(|outage| self.told(outage)).collect(),
+            rest: phrases::rest(self.outages.len() - told),
+            workspace: phrases::name(self.workspace),
+            why: phrases::why(self.outages.len()),
+            unsubscribe: self.unsubscribe.as_str(),
+        };
+        let preview = phrases::preview(&self.outages, self.now);
+        let html = Html { subject: &subject, preview: &preview, parts: &parts }.to_string();
+        let text = Text { parts: &parts }.to_string();
+        Words { subject, text, html }
+    }
+
+    fn told<'o>(&self, outage: &'o Outage) -> Told<'o> {
+        Told {
+            connector: phrases::name(&outage.connector),
+            account: outage.account.as_deref().and_then(phrases::account),
+            clients: phrases::clients(&outage.clients),
+            connections: phrases::connections(outage.connections),
+            since: phrases::moment(outage.since, self.zone),
+            lasting: phrases::lasting(self.now - outage.since),
+            message: phrases::message(&outage.message),
+            url: outage.url.as_str(),
+        }
+    }
+}
+
+/// What both forms say.
+struct Parts<'a> {
+    greeting: String,
+    lead: String,
+    outages: Vec<Told<'a>>,
+    /// Of those that are not told in full.
+    rest: Option<String>,
+    workspace: String,
+    why: &'static str,
+    unsubscribe: &'a str,
+}
+
+/// An outage in words.
+struct Told<'a> {
+    connector: String,
+    account: Option<String>,
+    clients: String,
+    /// None for a single one.
+    connections: Option<String>,
+    since: String,
+    lasting: String,
+    message: String,
+    url: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "notifications/letter.txt")]
+struct Text<'a> {
+    parts: &'a Parts<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "notifications/letter.html")]
+struct Html<'a> {
+    subject: &'a str,
+    /// What a list of mails shows beside the subject.
+    preview: &'a str,
+    parts: &'a Parts<'a>,
 }

@@ -1,0 +1,192 @@
+//! The phrases of a reminder: names made safe for one line, lists, moments and spans as people say them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::Outage;
+
+/// How many characters of a name are shown.
+const LONGEST_NAME: usize = 80;
+/// How many of a name in the subject, of which a phone shows about forty in all.
+const LONGEST_IN_SUBJECT: usize = 40;
+/// How many of a message.
+const LONGEST_MESSAGE: usize = 500;
+
+/// E.g. `Google Ads is disconnected for Acme and Globex`, or `Google Ads, HubSpot and Stripe are disconnected`.
+pub(super) fn subject(outages: &[Outage]) -> String {
+    let mut connectors: Vec<&str> = Vec::new();
+    for outage in outages {
+        // Few: there are not many kinds of data sources. The longest lasting stays first.
+        if !connectors.contains(&outage.connector.as_str()) {
+            connectors.push(&outage.connector);
+        }
+    }
+    let short = |name: &&str| shown(name, LONGEST_IN_SUBJECT);
+    let [connector] = connectors.as_slice() else {
+        return format!("{} are disconnected", list(&connectors, 3, short));
+    };
+    let clients: BTreeSet<&str> = outages.iter().flat_map(|outage| &outage.clients).map(String::as_str).collect();
+    let clients: Vec<&str> = clients.into_iter().collect();
+    match clients.as_slice() {
+        [] => format!("{} is disconnected", short(connector)),
+        clients => format!("{} is disconnected for {}", short(connector), list(clients, 2, short)),
+    }
+}
+
+/// What tells more than the subject: what happened, or for how long each has been disconnected.
+pub(super) fn preview(outages: &[Outage], now: DateTime<Utc>) -> String {
+    match outages {
+        [outage] => message(&outage.message),
+        outages => {
+            list(outages, 3, |outage| format!("{} for {}", name(&outage.connector), lasting(now - outage.since)))
+        }
+    }
+}
+
+pub(super) fn greeting(person: &str) -> String {
+    match line(person, LONGEST_NAME) {
+        name if name.is_empty() => "Hello,".to_owned(),
+        name => format!("Hello {name},"),
+    }
+}
+
+/// Why this was sent.
+pub(super) fn lead(outages: &[Outage], now: DateTime<Utc>) -> String {
+    let least = outages.iter().map(|outage| now - outage.since).min().unwrap_or_default();
+    match outages {
+        [outage] => format!(
+            "{} has been disconnected for {}, and nobody has reconnected it yet.",
+            name(&outage.connector),
+            lasting(least)
+        ),
+        outages => format!(
+            "{} data sources have been disconnected for {} or longer, and nobody has reconnected them yet.",
+            outages.len(),
+            lasting(least)
+        ),
+    }
+}
+
+/// What is said of the outages that are not told in full.
+pub(super) fn rest(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 more data source is disconnected. The console lists them all.".to_owned()),
+        count => Some(format!("{count} more data sources are disconnected. The console lists them all.")),
+    }
+}
+
+/// Why it was sent to this person. True for whoever connected them and for the administrators who stand in.
+pub(super) fn why(outages: usize) -> &'static str {
+    match outages {
+        1 => {
+            "You get this because this data source is yours to look after: you connected it, or you are an administrator \
+             and stand in for whoever did. You are reminded of each disconnection once."
+        }
+        _ => {
+            "You get this because these data sources are yours to look after: you connected them, or you are an \
+             administrator and stand in for whoever did. You are reminded of each disconnection once."
+        }
+    }
+}
+
+/// A name on one line, never empty.
+pub(super) fn name(given: &str) -> String {
+    shown(given, LONGEST_NAME)
+}
+
+/// A name on one line, where there is one.
+pub(super) fn account(given: &str) -> Option<String> {
+    Some(line(given, LONGEST_NAME)).filter(|name| !name.is_empty())
+}
+
+/// One paragraph.
+pub(super) fn message(given: &str) -> String {
+    line(given, LONGEST_MESSAGE)
+}
+
+/// E.g. `Acme and Globex`, or five names `and 195 more clients`.
+pub(super) fn clients(names: &[String]) -> String {
+    match names.len() {
+        0 => "The workspace itself".to_owned(),
+        1..=6 => list(names, 6, |client| name(client)),
+        _ => format!("{} clients", list(names, 5, |client| name(client))),
+    }
+}
+
+/// E.g. `3 connections`; none for a single one, which goes without saying.
+pub(super) fn connections(count: usize) -> Option<String> {
+    (count > 1).then(|| format!("{count} connections"))
+}
+
+/// E.g. `Thursday, 26 November 2026, 06:12 MST`.
+pub(super) fn moment(at: DateTime<Utc>, zone: Tz) -> String {
+    let there = at.with_timezone(&zone);
+    let abbreviation = there.format("%Z").to_string();
+    // Zones without an abbreviation are named by their offset alone, like `-03`.
+    let utc = if abbreviation.starts_with(['+', '-']) { "UTC" } else { "" };
+    format!("{} {utc}{abbreviation}", there.format("%A, %-d %B %Y, %H:%M"))
+}
+
+/// E.g. `25 hours`, or `3 days` from two on. What has begun is not counted.
+pub(super) fn lasting(span: TimeDelta) -> String {
+    match (span.num_days(), span.num_hours()) {
+        (2.., _) => format!("{} days", span.num_days()),
+        (_, 2..) => format!("{} hours", span.num_hours()),
+        (_, 1) => "an hour".to_owned(),
+        _ => "less than an hour".to_owned(),
+    }
+}
+
+/// E.g. `A`, `A and B`, `A, B and C`, and with `most` of three `A, B, C and 2 more`.
+fn list<T>(all: &[T], most: usize, say: impl Fn(&T) -> String) -> String {
+    let mut parts: Vec<String> = all.iter().take(most).map(say).collect();
+    let last = match all.len().saturating_sub(most) {
+        0 => parts.pop(),
+        more => Some(format!("{more} more")),
+    };
+    match (parts.as_slice(), last) {
+        ([], last) => last.unwrap_or_default(),
+        (parts, Some(last)) => format!("{} and {last}", parts.join(", ")),
+        (parts, None) => parts.join(", "),
+    }
+}
+
+fn shown(given: &str, most: usize) -> String {
+    match line(given, most) {
+        name if name.is_empty() => "(no name)".to_owned(),
+        name => name,
+    }
+}
+
+/// `given` on one line that shows what it holds: white space is one space, and what has no shape of its own, or turns the
+/// direction of what follows, is left out. At most `most` characters.
+fn line(given: &str, most: usize) -> String {
+    let visible: String = given.chars().filter(|letter| letter.is_whitespace() || !shapeless(*letter)).collect();
+    let mut line = String::with_capacity(visible.len());
+    for word in visible.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if let Some((end, _)) = line.char_indices().nth(most) {
+        let kept = line.char_indices().nth(most.saturating_sub(1)).map_or(end, |(at, _)| at);
+        line.truncate(kept);
+        line.truncate(line.trim_end().len());
+        line.push('…');
+    }
+    line
+}
+
+/// Controls, and those of Unicode's format characters (category Cf) that no name needs: soft hyphen, bidirectional marks,
+/// overrides and isolates (UAX #9 §2), zero width space, word joiner, byte order mark, annotation marks. The joiners
+/// U+200C and U+200D stay: Persian and emoji are written with them.
+fn shapeless(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
