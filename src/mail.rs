@@ -1,15 +1,43 @@
 //! Letters that leave this server: how one is made of its parts, and how it is handed to a mail server.
 //!
-//! What a letter says, to whom, and what becomes of one that did not leave belongs to whoever writes it.
+//! What a letter says, to whom, and what becomes of one that did not leave belongs to whoever writes it. How a letter
+//! looks on the wire is in [`form`]; what the operator's mail server is, in [`server`]; what is said to it, in
+//! [`conversation`].
+
+mod conversation;
+mod form;
+mod idle;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use lettre::{message::Mailbox, transport::smtp::client::AsyncSmtpConnection};
 use secrecy::SecretString;
+use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
+use self::{idle::Idle, server::Server};
+
+/// How long it may take until a mail server is ready for a letter: names looked up, connected, encrypted, signed in.
+const OPENING: Duration = Duration::from_secs(30);
+/// How long it may take to hand over one letter. Some servers look for spam before they answer.
+const HANDING_OVER: Duration = Duration::from_secs(120);
+
 /// Hands letters to the operator's mail server; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Mailer;
+#[derive(Clone)]
+pub struct Mailer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    server: Server,
+    from: Mailbox,
+    idle: Arc<Idle>,
+}
 
 /// A letter to one person, in two forms that say the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +54,12 @@ pub struct Letter {
     pub unsubscribe: Option<Url>,
 }
 
-/// Why a letter did not leave. The texts name what the mail server said, and no secret.
+/// Why a letter did not leave. The texts name what the mail server said, on one line of at most 200 characters, and no
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsent {
-    /// The mail server cannot be reached, wants to be asked again, or does not accept this server: the letter may leave later.
+    /// The mail server cannot be reached, wants to be asked again, or does not accept this server: the letter may leave
+    /// later. It may even have left, where the connection broke before the answer.
     #[error("{0}")]
     Later(String),
     /// This letter, or its recipient, is refused for good.
@@ -37,24 +67,79 @@ pub enum Unsent {
     Never(String),
 }
 
-/// What is wrong with a mail server's address or the sender's, without showing it.
+/// What is wrong with a setting, without showing it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadMailSetting(pub String);
+pub enum BadMailSetting {
+    /// The mail server's address.
+    #[error("{0}")]
+    Url(String),
+    /// The sender.
+    #[error("{0}")]
+    From(String),
+}
 
 impl Mailer {
-    /// `url` is `smtp://` or `smtps://`, `from` an address with or without a name.
-    pub fn new(_url: &SecretString, _from: &str) -> Result<Self, BadMailSetting> {
-        Ok(Self)
+    /// `url` is `smtp://[USER:PASSWORD@]HOST[:PORT][?tls=none|opportunistic|required]` or
+    /// `smtps://[USER:PASSWORD@]HOST[:PORT]`, `from` an address with or without a name. Nothing is connected yet.
+    pub fn new(url: &SecretString, from: &str) -> Result<Self, BadMailSetting> {
+        let server = Server::parse(url)?;
+        let from = form::sender(from).ok_or_else(|| {
+            BadMailSetting::From(
+                "must be an address, with or without a name; write for example Patchbay <patchbay@example.com>"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Self { inner: Arc::new(Inner { server, from, idle: Arc::default() }) })
     }
 
     /// The Message-ID of the letter that `id` names.
     pub fn message_id(&self, id: Uuid) -> String {
-        format!("<{}@patchbay>", id.simple())
+        format!("<reminder.{}@{}>", id.simple(), self.inner.from.email.domain())
     }
 
     /// Hands the letter over.
-    pub async fn send(&self, _letter: &Letter) -> Result<(), Unsent> {
-        Err(Unsent::Later(String::new()))
+    pub async fn send(&self, letter: &Letter) -> Result<(), Unsent> {
+        let Inner { server, from, idle } = &*self.inner;
+        let written = form::write(from, letter)?;
+        let opening = timeout(OPENING, self.connection()).await;
+        let mut connection = opening.unwrap_or_else(|_| Err(no_answer(OPENING)))?;
+        let handing_over = timeout(HANDING_OVER, conversation::hand_over(server, &mut connection, &written)).await;
+        match handing_over {
+            Ok(Ok(())) => {
+                idle.keep(connection);
+                Ok(())
+            }
+            Ok(Err(unsent)) => {
+                idle::leave(connection);
+                Err(unsent)
+            }
+            // In the middle of a conversation: the connection is dropped with what may still come on it.
+            Err(_) => Err(no_answer(HANDING_OVER)),
+        }
     }
+
+    /// One that works: an idle one that still answers, or else a new one.
+    async fn connection(&self) -> Result<AsyncSmtpConnection, Unsent> {
+        while let Some(mut connection) = self.inner.idle.take() {
+            if connection.test_connected().await {
+                return Ok(connection);
+            }
+        }
+        conversation::open(&self.inner.server).await
+    }
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailer").finish_non_exhaustive()
+    }
+}
+
+fn no_answer(within: Duration) -> Unsent {
+    Unsent::Later(format!("the mail server did not answer within {} s", within.as_secs()))
+}
+
+/// Whether a letter can be addressed to it.
+pub fn is_address(text: &str) -> bool {
+    form::address(text).is_some()
 }

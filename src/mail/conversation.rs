@@ -1,0 +1,102 @@
+//! What is said to a mail server (RFC 5321), and what its answers mean for a letter.
+//!
+//! Until a letter is named, every refusal is about this server and its settings: it may be mended, and the letter leave
+//! later. From the recipient on, a refusal for good (5yz) is about the letter, unless its code says otherwise.
+
+use std::{error::Error as _, iter, time::Duration};
+
+use lettre::transport::smtp::{
+    Error,
+    authentication::DEFAULT_MECHANISMS,
+    client::{AsyncSmtpConnection, Tls},
+    commands::{Data, Mail, Rcpt},
+    extension::{ClientId, Extension, MailBodyParameter, MailParameter},
+};
+
+use super::{Unsent, form::Written, server::Server};
+
+/// How long one address of the mail server is tried.
+const CONNECTING: Duration = Duration::from_secs(10);
+/// How much of an answer is repeated, in characters.
+const LONGEST: usize = 200;
+/// Refusals for good that are about this server all the same: not signed in (RFC 4954 §6), or a host that takes no mail
+/// (RFC 7504).
+const ABOUT_US: [u16; 5] = [521, 530, 534, 535, 538];
+
+const IN_CLEAR: &str = "the mail server offers no encryption, and a password is not sent in clear; ?tls=none would";
+const ASCII_ALONE: &str = "the mail server does not take addresses with letters beyond ASCII";
+
+/// A connection that is ready for letters.
+pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent> {
+    let later = |error: Error| Unsent::Later(words(server, &error));
+    let address = (server.host.as_str(), server.port);
+    let hello = ClientId::default();
+    let wrapper = match &server.tls {
+        Tls::Wrapper(tls) => Some(tls.clone()),
+        _ => None,
+    };
+    let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECTING), &hello, wrapper, None);
+    let mut connection = connecting.await.map_err(later)?;
+    let starting = match &server.tls {
+        Tls::Required(tls) => Some(tls),
+        Tls::Opportunistic(tls) => Some(tls).filter(|_| connection.can_starttls()),
+        Tls::None | Tls::Wrapper(_) => None,
+    };
+    if let Some(tls) = starting {
+        connection.starttls(tls.clone(), &hello).await.map_err(later)?;
+    }
+    if let Some(credentials) = &server.credentials {
+        if !connection.is_encrypted() && !server.is_clear() {
+            return Err(Unsent::Later(IN_CLEAR.to_owned()));
+        }
+        connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(later)?;
+    }
+    Ok(connection)
+}
+
+/// Hands over one letter. After an error the connection is good for nothing more.
+pub(super) async fn hand_over(
+    server: &Server,
+    connection: &mut AsyncSmtpConnection,
+    letter: &Written,
+) -> Result<(), Unsent> {
+    let mut parameters = Vec::new();
+    if !letter.bytes.is_ascii() {
+        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            return Err(Unsent::Never(ASCII_ALONE.to_owned()));
+        }
+        parameters = vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)];
+    }
+    let later = |error: Error| Unsent::Later(words(server, &error));
+    let refused = |error: Error| match is_about_the_letter(&error) {
+        true => Unsent::Never(words(server, &error)),
+        false => later(error),
+    };
+    connection.command(Mail::new(Some(letter.from.clone()), parameters)).await.map_err(later)?;
+    connection.command(Rcpt::new(letter.to.clone(), Vec::new())).await.map_err(refused)?;
+    connection.command(Data).await.map_err(refused)?;
+    connection.message(&letter.bytes).await.map_err(refused)?;
+    Ok(())
+}
+
+fn is_about_the_letter(error: &Error) -> bool {
+    error.is_permanent() && error.status().is_some_and(|code| !ABOUT_US.contains(&u16::from(code)))
+}
+
+/// The mail server's answer, or what kept it from answering.
+fn words(server: &Server, error: &Error) -> String {
+    // The outer errors only say of what kind the innermost is.
+    let innermost = iter::successors(error.source(), |&outer| outer.source()).last().map(ToString::to_string);
+    let innermost = innermost.map(|said| one_line(&said)).filter(|said| !server.gives_away(said));
+    let words = match (error.status(), innermost) {
+        (Some(code), Some(said)) => format!("{code} {said}"),
+        (Some(code), None) => code.to_string(),
+        (None, Some(said)) => format!("the mail server cannot be used: {said}"),
+        (None, None) => "the mail server cannot be used".to_owned(),
+    };
+    words.trim_end().chars().take(LONGEST).collect()
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
