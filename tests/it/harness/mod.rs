@@ -7,6 +7,7 @@
 mod browser;
 mod data;
 mod database;
+pub(crate) mod mail;
 mod person;
 mod scene;
 mod socket;
