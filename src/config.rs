@@ -10,6 +10,7 @@ mod identity_provider;
 mod keep;
 mod layers;
 mod limits;
+mod mail;
 mod oauth;
 mod parse;
 mod problem;
@@ -27,6 +28,7 @@ pub use self::{
     keep::JournalKeep,
     layers::variable,
     limits::Limits,
+    mail::MailSettings,
     oauth::OAuthSettings,
     parse::LogFormat,
     problem::{Problem, Problems, Warning},
@@ -48,6 +50,8 @@ pub struct Config {
     pub jwt_secret: Option<SecretString>,
     /// Whose tokens are believed beside ours. Without a secret it is there.
     pub identity_provider: Option<IdentityProvider>,
+    /// The mail server that takes reminders; without one there are none.
+    pub mail: Option<MailSettings>,
     /// A folder with more connector files; it exists.
     pub connectors_dir: Option<PathBuf>,
     /// Origins of front ends as browsers send them (RFC 6454 §6.2): `https://app.example`.
@@ -125,6 +129,7 @@ impl Config {
         if jwt_secret.is_none() && !identity_provider::is_meant(reader) {
             reader.missing("jwt_secret", NO_JWT_SECRET);
         }
+        let mail = mail::read(reader);
         let connectors_dir = reader.read("connectors_dir", parse::folder);
         let allowed_origins = reader.read("allowed_origins", parse::origins).unwrap_or_default();
         let allowed_hosts = reader.read("allowed_hosts", parse::list).unwrap_or_default();
@@ -142,6 +147,7 @@ impl Config {
             encryption_keys: encryption_keys?,
             jwt_secret,
             identity_provider,
+            mail,
             connectors_dir,
             allowed_origins,
             allowed_hosts,

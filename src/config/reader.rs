@@ -14,10 +14,9 @@ use crate::spelling;
 const ENVIRONMENT: &str = "the environment";
 
 /// What this version accepts without having a use for it.
-const UNSUPPORTED: [(&str, &str); 3] = [
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("nats_url", "nodes hear of each other through the database"),
-    ("smtp_url", "no e-mail is sent"),
-    ("mail_from", "no e-mail is sent"),
+    ("otel_exporter_otlp_endpoint", "no traces are exported"),
 ];
 
 pub(super) struct Reader {
@@ -119,8 +118,7 @@ impl Reader {
 
     /// Says which settings have no effect yet.
     pub(super) fn warn_of_unsupported(&mut self) {
-        let telemetry = ("otel_exporter_otlp_endpoint", "no traces are exported");
-        for (key, instead) in UNSUPPORTED.into_iter().chain([telemetry]) {
+        for (key, instead) in UNSUPPORTED {
             if self.is_set(key) {
                 self.warn(Some((key, &format!("not supported by this version yet; {instead}"))));
             }

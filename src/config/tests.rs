@@ -265,16 +265,28 @@ fn a_connectors_settings_have_to_be_a_table_of_texts() {
 
 #[test]
 fn what_this_version_cannot_do_yet_is_said_and_not_passed_over() {
-    let said = warnings(
-        "smtp_url = 'smtp://mail'",
-        &[("PATCHBAY_NATS_URL", "nats://n"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o")],
-    );
+    let said = warnings("nats_url = 'nats://n'", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o")]);
     assert_eq!(
         said,
-        "PATCHBAY_NATS_URL: not supported by this version yet; nodes hear of each other through the database\
-         \n`smtp_url` in patchbay.toml: not supported by this version yet; no e-mail is sent\
+        "`nats_url` in patchbay.toml: not supported by this version yet; nodes hear of each other through the database\
          \nOTEL_EXPORTER_OTLP_ENDPOINT: not supported by this version yet; no traces are exported"
     );
+}
+
+#[test]
+fn a_mail_server_and_a_sender_go_together() {
+    let url = ("PATCHBAY_SMTP_URL", "smtp://me:VALUE@mail.example");
+    let mail = configure("mail_from = 'Patchbay <patchbay@agency.example>'", &[url]).unwrap().mail.unwrap();
+    assert_eq!((mail.smtp_url.expose_secret(), mail.from.as_str()), (url.1, "Patchbay <patchbay@agency.example>"));
+    assert!(!format!("{mail:?}").contains("VALUE"));
+    assert!(with(&[]).mail.is_none() && with(&[("PATCHBAY_SMTP_URL", ""), ("PATCHBAY_MAIL_FROM", "")]).mail.is_none());
+
+    let said = complaints("", &[url]);
+    assert!(said.starts_with("PATCHBAY_MAIL_FROM: not set, and it goes with PATCHBAY_SMTP_URL"), "{said}");
+    assert!(!said.contains("VALUE"), "{said}");
+    let said = complaints("mail_from = 'VALUE'", &[]);
+    assert!(said.starts_with("PATCHBAY_SMTP_URL: not set, and it goes with PATCHBAY_MAIL_FROM"), "{said}");
+    assert!(!said.contains("VALUE"), "{said}");
 }
 
 /// What an identity provider is set with, and a server's secrets without that of our own tokens.
