@@ -1,6 +1,6 @@
 //! The commands: what they are called, what they take, what they print on stdout.
 //!
-//! `serve`, `migrate`, `workspace` and `token` read the same configuration; `demo` brings its own; `schema` and
+//! `serve`, `migrate`, `workspace`, `token` and `mail` read the same configuration; `demo` brings its own; `schema` and
 //! `connectors` need none. Logs go to stderr, so that stdout holds the result and nothing else.
 
 use std::{
@@ -16,6 +16,7 @@ use patchbay::{
     app, catalogue,
     config::{self, Config, Logging},
     ids::{self, Kind},
+    mail,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -60,6 +61,9 @@ enum Command {
         #[arg(long, default_value = "1h", value_parser = lifetime)]
         ttl: TimeDelta,
     },
+    /// Reminders by e-mail
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Print the GraphQL schema
     Schema,
     /// The catalogue of connectors
@@ -78,6 +82,15 @@ enum WorkspaceCommand {
         admin_email: String,
         #[arg(long)]
         admin_name: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MailCommand {
+    /// Send a letter, to see whether the mail server takes it
+    Test {
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        to: String,
     },
 }
 
@@ -102,6 +115,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
                 "userId": created.user_id,
                 "token": created.token,
             }))
+        }
+        Command::Mail(MailCommand::Test { to }) => {
+            wait_for(app::test_mail(configured()?, to.clone()))?;
+            print(&format!("sent to {to}"))
         }
         Command::Token { email, workspace, ttl } => print(&wait_for(app::token(configured()?, email, workspace, ttl))?),
     }
@@ -152,6 +169,10 @@ fn print(result: &(impl std::fmt::Display + ?Sized)) -> Result<(), Failure> {
 
 fn workspace_id(text: &str) -> Result<Uuid, String> {
     ids::decode(Kind::Workspace, text).ok_or_else(|| "not a workspace's id; it begins with workspace_".to_owned())
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if mail::is_address(text) { Ok(text.to_owned()) } else { Err("not an e-mail address".to_owned()) }
 }
 
 fn lifetime(text: &str) -> Result<TimeDelta, String> {

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use askama::Template;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use uuid::Uuid;
 
-use super::{App, Outside, StartError, opening::open, secret};
+use super::{App, Outside, StartError, mailer, opening::open, secret};
 use crate::{
     access::JwtSecret,
     clock::{Clock, SystemClock, SystemEntropy},
-    config::{Config, Problem},
+    config::{Config, Problem, variable},
     error::Error,
     ids::{self, Kind},
     journal::Journal,
+    mail::Letter,
     people::{CreateWorkspace, People},
 };
 
@@ -34,6 +37,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), StartE
     let listener = bind(&config).await?;
     let app = App::build(&config, listener.local_addr()?, Outside::default(), stop).await?;
     tracing::info!("listening at {}", app.public_url);
+    if app.mailer.is_none() {
+        tracing::info!("no reminders are sent: {} is not set", variable("smtp_url"));
+    }
     app.run(listener).await
 }
 
@@ -83,6 +89,51 @@ pub async fn token(
         [person] => Ok(secret.issue(person.id, SystemClock.now(), lifetime)?),
         [..] => Err("this person is in several workspaces; say which with --workspace".into()),
     }
+}
+
+/// Sends `to` a letter that says that letters arrive.
+pub async fn test_mail(config: Config, to: String) -> Result<(), StartError> {
+    let mailer = mailer(&config)?.ok_or_else(|| Problem::new("smtp_url", NoMailServer))?;
+    let public_url = config.public_url(config.listen)?;
+    let (clock, entropy) = (SystemClock, SystemEntropy);
+    let letter = Letter {
+        message_id: mailer.message_id(ids::new(clock.now(), &entropy)),
+        to_name: String::new(),
+        to_email: to,
+        subject: "A test of Patchbay's mail".to_owned(),
+        text: TestText { public_url: &public_url }.render()?,
+        html: TestHtml { public_url: &public_url }.render()?,
+        at: clock.now(),
+        unsubscribe: None,
+    };
+    Ok(mailer.send(&letter).await.map_err(|unsent| format!("the letter was not sent: {unsent}"))?)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "not set, so no mail is sent; set it to your mail server, for example smtp://USER:PASSWORD@mail.example.com:587, \
+     and PATCHBAY_MAIL_FROM to the sender"
+)]
+struct NoMailServer;
+
+#[derive(Template)]
+#[template(
+    ext = "txt",
+    source = "This is a test: Patchbay can send mail.\n\nIt was sent by the server at {{ public_url }}\n"
+)]
+struct TestText<'a> {
+    public_url: &'a Url,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<p>This is a test: Patchbay can send mail.</p>
+<p>It was sent by the server at <a href="{{ public_url }}">{{ public_url }}</a></p>
+"#
+)]
+struct TestHtml<'a> {
+    public_url: &'a Url,
 }
 
 /// What our own tokens are signed with.

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
-pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, token};
+pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, test_mail, token};
 pub use demo::demo;
 
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
     journal::{Journal, Refusals},
+    mail::{BadMailSetting, Mailer},
     notifications::{Notifications, Reminders, RemindersParts},
     people::People,
     provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
@@ -72,6 +73,8 @@ pub struct App {
     pub people: People,
     pub connections: Connections,
     pub jobs: Jobs,
+    /// None where no mail server is set.
+    pub mailer: Option<Mailer>,
     pub public_url: Url,
     transport: Transport,
     router: Router,
@@ -96,6 +99,7 @@ impl App {
         let outbound = outbound(config, &outside)?;
         let identity_provider = identity_provider(config, &outbound, &clock)?;
         let provider = provider(config, &catalogue, outbound, &outside);
+        let mailer = mailer(config)?;
         let db = open(config).await?;
         let telemetry = Telemetry::new(clock.now());
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
@@ -180,7 +184,7 @@ impl App {
             stop: stop.clone(),
         });
         let router = http::router(&transport, connections.clone(), datasets, journal, db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
+        Ok(Self { db, people, connections, jobs, mailer, public_url, transport, router, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.
@@ -251,6 +255,15 @@ fn identity_provider(
     Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock.clone())))
 }
 
+fn mailer(config: &Config) -> Result<Option<Mailer>, Problem> {
+    let Some(meant) = &config.mail else { return Ok(None) };
+    let mailer = Mailer::new(&meant.smtp_url, &meant.from).map_err(|error| match error {
+        BadMailSetting::Url(message) => Problem::new("smtp_url", message),
+        BadMailSetting::From(message) => Problem::new("mail_from", message),
+    });
+    mailer.map(Some)
+}
+
 fn outbound(config: &Config, outside: &Outside) -> Result<Outbound, StartError> {
     let allowed: Result<Vec<AllowedHost>, _> = config.allowed_hosts.iter().map(|host| host.parse()).collect();
     let allowed = allowed.map_err(|error| Problem::new("allowed_hosts", error))?;
@@ -290,8 +303,4 @@ fn job_settings(config: &Config) -> jobs::Settings {
         tick: config.job_tick,
         keep: topics.into_iter().map(|topic| (topic, config.journal_keep.of(topic))).collect(),
     }
-}
-
-fn mailer(_config: &Config) -> Result<Option<crate::mail::Mailer>, StartError> {
-    Ok(None)
 }

@@ -34,6 +34,7 @@ mod inputs;
 mod layering;
 mod logs;
 mod lost_accounts;
+mod mailing;
 mod many;
 mod metrics;
 mod mid_stream;
