@@ -70,6 +70,16 @@ pub(super) struct NewAttempt<'a> {
     pub(super) connection: Option<Uuid>,
     pub(super) expected: Option<Account>,
     pub(super) fields: BTreeMap<String, String>,
+    /// The link that somebody follows with it.
+    pub(super) link: Option<OfLink<'a>>,
+}
+
+/// The link that an attempt was started by.
+#[derive(Clone, Copy)]
+pub(super) struct OfLink<'a> {
+    pub(super) id: Uuid,
+    /// What its address ends in.
+    pub(super) token: &'a str,
 }
 
 impl Connections {
@@ -81,7 +91,8 @@ impl Connections {
         }
         let now = self.clock.now();
         let id = ids::new(now, &*self.entropy);
-        let carried = Carried { fields: new.fields, ..Carried::default() };
+        let link = new.link.map(|link| link.token.to_owned());
+        let carried = Carried { fields: new.fields, link, ..Carried::default() };
         let (expected_id, expected_name) = new.expected.map(|account| (account.id, account.name)).unzip();
         let row = attempt::ActiveModel {
             id: Set(id),
@@ -91,7 +102,7 @@ impl Connections {
             connector: Set(new.connector.slug.clone()),
             started_by: Set(viewer.require_user()?),
             api_key_id: Set(viewer.actor().api_key),
-            link_id: Set(None),
+            link_id: Set(new.link.map(|link| link.id)),
             plan: Set(serde_json::to_value(&new.plan).map_err(|_| Error::internal("a plan that cannot be written"))?),
             connection_id: Set(new.connection),
             state_hash: Set(None),
@@ -131,17 +142,19 @@ impl Connections {
 
     /// Where to send the person who is to finish it.
     pub fn attempt_url(&self, attempt: &attempt::Model) -> Url {
-        let mut url = self.settings.public_url.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/oauth/start/{}", ids::encode(Kind::Attempt, attempt.id)));
-        url
+        self.public_address(&format!("oauth/start/{}", ids::encode(Kind::Attempt, attempt.id)))
     }
 
     /// Where the provider sends people back to.
     pub(super) fn redirect_uri(&self) -> Url {
+        self.public_address("oauth/callback")
+    }
+
+    /// The address of `path` on this server, as browsers reach it.
+    pub(super) fn public_address(&self, path: &str) -> Url {
         let mut url = self.settings.public_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/oauth/callback"));
+        url.set_path(&format!("{base}/{path}"));
         url
     }
 
@@ -228,7 +241,8 @@ impl Connections {
         row
     }
 
-    fn token(&self) -> SecretString {
+    /// What nobody guesses: 32 random bytes, fit for an address.
+    pub(super) fn token(&self) -> SecretString {
         URL_SAFE_NO_PAD.encode(random::<32>(&*self.entropy)).into()
     }
 }

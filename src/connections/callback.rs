@@ -36,7 +36,7 @@ pub struct Returned {
     pub status: AttemptStatus,
     /// For the person, where there is no `return_url`.
     pub message: String,
-    /// With the attempt and its status in the query.
+    /// With the attempt in the query, and its status; the page of a link where it was started by one.
     pub return_url: Option<Url>,
 }
 
@@ -62,8 +62,9 @@ impl Connections {
         if !owned || !self.consume(&row).await? {
             return Ok(Err(NotTaken));
         }
+        let link = if row.link_id.is_some() { self.open_carried(&row)?.link } else { None };
         self.finish(&row, callback).await?;
-        self.returned(row.id).await.map(Ok)
+        self.returned(row.id, link.as_deref()).await.map(Ok)
     }
 
     /// Takes the state out, so that no second callback finds it.
@@ -158,7 +159,8 @@ impl Connections {
         Err(UserError::new(UserErrorCode::MissingScopes, message).into())
     }
 
-    async fn returned(&self, attempt: Uuid) -> Result<Returned> {
+    /// `link` is what the address of the link ends in that the attempt was started by.
+    async fn returned(&self, attempt: Uuid, link: Option<&str>) -> Result<Returned> {
         let row = attempt::Entity::find_by_id(attempt).one(self.db.reader()).await?;
         let row = row.ok_or_else(|| Error::internal("an attempt that is gone"))?;
         let message = match row.status {
@@ -168,6 +170,10 @@ impl Connections {
             }
             _ => row.error_message.clone().unwrap_or_else(|| "This did not work. Start again.".to_owned()),
         };
+        if let Some(token) = link {
+            let page = self.link_page(row.kind, token, Some(row.id));
+            return Ok(Returned { status: row.status, message, return_url: Some(page) });
+        }
         let return_url = Plan::of(&row)?.return_url.and_then(|url| Url::parse(&url).ok()).map(|mut url| {
             url.query_pairs_mut()
                 .append_pair("attempt", &ids::encode(Kind::Attempt, row.id))
@@ -179,10 +185,15 @@ impl Connections {
 
     /// Whoever started the attempt, as they are today: the person, or the key.
     async fn starter(&self, row: &attempt::Model) -> Result<Option<Viewer>> {
-        if let Some(key) = row.api_key_id {
+        self.acting(row.started_by, row.api_key_id).await
+    }
+
+    /// The person as they are today, or the key that they acted by; none when they may not come in any more.
+    pub(super) async fn acting(&self, person: Uuid, key: Option<Uuid>) -> Result<Option<Viewer>> {
+        if let Some(key) = key {
             return viewer_of_key(&self.db, key, self.clock.now()).await;
         }
-        let found = entity::user::Entity::find_by_id(row.started_by)
+        let found = entity::user::Entity::find_by_id(person)
             .find_also_related(entity::workspace::Entity)
             .one(self.db.reader())
             .await?;

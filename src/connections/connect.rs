@@ -120,8 +120,8 @@ impl Connections {
             account_change: None,
             return_url,
         };
-        let attempt =
-            NewAttempt { kind: AttemptKind::Connect, connector, plan, connection: None, expected: None, fields };
+        let kind = AttemptKind::Connect;
+        let attempt = NewAttempt { kind, connector, plan, connection: None, expected: None, fields, link: None };
         Ok(Started::Attempt(self.start(viewer, attempt).await?))
     }
 

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     held::Held,
+    links::mended,
     list::BATCH,
     news::{covered, touched},
 };
@@ -52,6 +53,8 @@ pub(super) struct Fault {
 pub(super) enum Healed<'a> {
     /// Somebody reconnected it, and becomes the owner of what they could reconnect.
     By(&'a Viewer),
+    /// Somebody without a login reconnected it, by a link of this viewer's: owners stay.
+    ByLink(&'a Viewer),
     /// Somebody connected the same account once more: owners stay.
     ByTheWay(&'a Viewer),
     /// It works again by itself.
@@ -61,21 +64,26 @@ pub(super) enum Healed<'a> {
 impl Healed<'_> {
     pub(super) fn end(self) -> DisconnectionEnd {
         match self {
-            Self::By(_) | Self::ByTheWay(_) => DisconnectionEnd::Reconnected,
+            Self::By(_) | Self::ByLink(_) | Self::ByTheWay(_) => DisconnectionEnd::Reconnected,
             Self::ByItself => DisconnectionEnd::Recovered,
         }
     }
 
     fn person(self) -> Option<Uuid> {
         match self {
-            Self::By(viewer) | Self::ByTheWay(viewer) => viewer.user(),
+            Self::By(viewer) | Self::ByLink(viewer) | Self::ByTheWay(viewer) => viewer.user(),
             Self::ByItself => None,
         }
     }
 
+    /// Whether somebody set out to reconnect it.
+    fn is_reconnect(self) -> bool {
+        matches!(self, Self::By(_) | Self::ByLink(_))
+    }
+
     fn action(self) -> &'static str {
         match self {
-            Self::By(_) | Self::ByTheWay(_) => "connection.reconnected",
+            Self::By(_) | Self::ByLink(_) | Self::ByTheWay(_) => "connection.reconnected",
             Self::ByItself => "connection.recovered",
         }
     }
@@ -188,8 +196,11 @@ impl<'a> Change<'a> {
             held.members.iter().filter(|member| !member.row.lost_access).map(|member| member.row.id).collect();
         if let Healed::By(viewer) = healed {
             self.hand_over(held, |id| works.contains(id), viewer).await?;
+        }
+        if healed.is_reconnect() {
             self.refresh_datasets(works.iter().copied()).await?;
         }
+        self.end_links(&mended(held, &before)).await?;
         if let (Healed::ByItself, Some(open)) = (healed, &ended) {
             self.note_credential(held, open.id).await?;
             self.tell_recovery(held, open, |id| works.contains(id)).await?;
@@ -234,8 +245,11 @@ impl<'a> Change<'a> {
         }
         if let Healed::By(viewer) = healed {
             self.hand_over(held, |id| back.contains(id), viewer).await?;
+        }
+        if healed.is_reconnect() {
             self.refresh_datasets(back.iter().copied()).await?;
         }
+        self.end_links(&mended(held, &before)).await?;
         if let Some(first) = back.first() {
             let subject = Kind::Connection.of(*first);
             let touched = touched(held, &before, |id| back.contains(id));

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     held::Held,
     lifecycle::{Change, Healed},
+    links::mended,
     remove::Retired,
 };
 use crate::{access::Viewer, error::Result, ids::Kind, journal::Touched};
@@ -48,6 +49,7 @@ impl Change<'_> {
         }
         self.hand_over(onto, |id| connections.contains(id), viewer).await?;
         self.refresh_datasets(connections.iter().copied()).await?;
+        self.end_links(&mended(onto, &before)).await?;
         self.tell_moved(onto, connections, &before, from.disconnection.as_ref().map(|open| open.id));
         if from.members.is_empty() {
             return self.retire(from, Healed::By(viewer).end(), viewer.user()).await;

@@ -48,6 +48,9 @@ pub(super) struct Carried {
     pub(super) verifier: Option<String>,
     /// What a sign-in brought, while it waits for a decision.
     pub(super) waiting: Option<Waiting>,
+    /// What the address of the link ends in that it was started by: the way back to its page.
+    #[serde(default)]
+    pub(super) link: Option<String>,
 }
 
 /// A sign-in that waits for a decision.

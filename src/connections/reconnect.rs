@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use entity::{AccountChange, AttemptKind, attempt, authorization, connection};
+use entity::{AccountChange, AttemptKind, attempt, authorization, connection, link};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{
     Connections,
-    attempts::{KEPT, NewAttempt},
+    attempts::{KEPT, NewAttempt, OfLink},
     callback::refused,
     connect::bad_field,
     credentials::{Fresh, key_of_fields},
@@ -64,7 +64,7 @@ impl Connections {
             (false, None, None) => invalid("credentials", "This data source needs its new credentials."),
             (false, None, Some(_)) => invalid("authorizationId", "This data source has no shared authorizations."),
             (true, None, None) => {
-                self.reconnect_in_browser(viewer, &connector, &row, input.account_change, input.return_url).await
+                self.reconnect_in_browser(viewer, &connector, &row, input.account_change, input.return_url, None).await
             }
             (true, None, Some(id)) => self.reconnect_through(viewer, &connector, &row, id).await,
             (false, Some(fields), None) => {
@@ -73,13 +73,14 @@ impl Connections {
         }
     }
 
-    async fn reconnect_in_browser(
+    pub(super) async fn reconnect_in_browser(
         &self,
         viewer: &Viewer,
         connector: &Connector,
         row: &connection::Model,
         change: AccountChange,
         return_url: Option<String>,
+        link: Option<OfLink<'_>>,
     ) -> Result<Reconnected> {
         let return_url = self.checked_return_url(return_url, &["returnUrl"])?;
         let authorization = self.authorization_of(row).await?;
@@ -90,7 +91,7 @@ impl Connections {
             .map(|id| Account { name: authorization.account_name.unwrap_or_else(|| id.clone()), id });
         let plan = Plan { account_change: Some(change.as_str().to_owned()), return_url, ..Plan::default() };
         let kind = AttemptKind::Reconnect;
-        let attempt = NewAttempt { kind, connector, plan, connection: Some(row.id), expected, fields };
+        let attempt = NewAttempt { kind, connector, plan, connection: Some(row.id), expected, fields, link };
         Ok(Reconnected::Attempt(self.start(viewer, attempt).await?))
     }
 
@@ -161,23 +162,41 @@ impl Connections {
         if !self.means_same(connector, row, &before, &fresh)? && !meant(change) {
             return Err(mismatch().at(["credentials"]).into());
         }
+        let disconnection = self.replace(viewer, connector, row, &fresh, None).await?;
+        let authorization = self.authorization_of(row).await?;
+        let connections = self.rows(&[row.id]).await?;
+        Ok(Reconnected::Done { connections, authorization, disconnection })
+    }
+
+    /// Stores credentials that were tried in place of what the connection had, by the link where it is by one; the
+    /// disconnection that ended with it.
+    pub(super) async fn replace(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        row: &connection::Model,
+        fresh: &Fresh,
+        link: Option<&link::Model>,
+    ) -> Result<Option<Uuid>> {
         let mut work = Change::begin(self, viewer).await?;
         let held = hold_one(&work.txn, row.authorization_id).await?;
         let mut held = held.filter(|held| held.member(row.id).is_some()).ok_or_else(meanwhile)?;
         let disconnection = held.disconnection.as_ref().map(|open| open.id);
         let own = held.member(row.id).and_then(|member| member.own.as_ref().map(|own| own.id));
-        work.store(&mut held, connector, &fresh).await?;
+        if let Some(link) = link {
+            work.use_up(link, connector, row.id).await?;
+        }
+        let healed = if link.is_some() { Healed::ByLink(viewer) } else { Healed::By(viewer) };
+        work.store(&mut held, connector, fresh).await?;
         work.rekey_to(&mut held, row.id, key_of_fields(connector, &fresh.credential.fields)).await?;
-        work.heal(&mut held, Healed::By(viewer)).await?;
-        work.regain(&mut held, &[row.id], Healed::By(viewer)).await?;
+        work.heal(&mut held, healed).await?;
+        work.regain(&mut held, &[row.id], healed).await?;
         work.commit().await?;
-        let authorization = self.authorization_of(row).await?;
-        let connections = self.rows(&[row.id]).await?;
-        Ok(Reconnected::Done { connections, authorization, disconnection: disconnection.or(own) })
+        Ok(disconnection.or(own))
     }
 
     /// Whether the credentials open the same account as before.
-    fn means_same(
+    pub(super) fn means_same(
         &self,
         connector: &Connector,
         row: &connection::Model,

@@ -1,6 +1,6 @@
 //! What becomes of a sign-in: a new connection, a healed authorization, a move, or a question.
 
-use entity::{AccountChange, AttemptKind, AttemptStatus, attempt, authorization, connection};
+use entity::{AccountChange, AttemptKind, AttemptStatus, attempt, authorization, connection, link};
 use sea_orm::EntityTrait;
 use uuid::Uuid;
 
@@ -56,6 +56,8 @@ struct Reconnecting<'a> {
     connection: connection::Model,
     /// Another account for this connection, where that was decided.
     account: Option<Account>,
+    /// What it is done by, where that is a link.
+    link: Option<link::Model>,
 }
 
 impl Connections {
@@ -71,7 +73,8 @@ impl Connections {
         let settled = match self.come_to(viewer, row, connector, &fresh, decision).await {
             Ok(Settled::Done) => Ok(()),
             Ok(Settled::Ask) => {
-                let carried = Carried { waiting: Some((&fresh).into()), ..Carried::default() };
+                let link = self.open_carried(row)?.link;
+                let carried = Carried { waiting: Some((&fresh).into()), link, ..Carried::default() };
                 let sealed = self.seal_carried(row.id, &carried)?;
                 let mut change = Change::begin(self, viewer).await?;
                 if change.let_wait(row, sealed).await? {
@@ -163,6 +166,7 @@ impl Connections {
         decision: Decision,
     ) -> Result<Settled> {
         viewer.may(Action::Connect)?;
+        let link = self.link_of(viewer, row).await?;
         let plan = Plan::of(row)?;
         self.require_client(viewer.workspace(), plan.client).await?;
         let wanted = decision.account.or(plan.account);
@@ -175,6 +179,9 @@ impl Connections {
         let mut held = self.authorize_with(&mut change, viewer, connector, fresh).await?;
         let new = NewConnection { name: plan.name, client: plan.client, external_id: plan.external_id, account };
         let connection = change.plug(&mut held, connector, new, viewer).await?;
+        if let Some(link) = &link {
+            change.use_up(link, connector, connection.id).await?;
+        }
         finish(&mut change, row, vec![connection.id]).await?;
         change.commit().await?;
         Ok(Settled::Done)
@@ -258,6 +265,7 @@ impl Connections {
         decision: Decision,
     ) -> Result<Settled> {
         let gone = || UserError::new(UserErrorCode::NotFound, "The connection was removed meanwhile.");
+        let link = self.link_of(viewer, row).await?;
         let id = row.connection_id.ok_or_else(|| Error::internal("a reconnect of nothing"))?;
         let connection = self.reconnectable_row(viewer, id).await?.ok_or_else(gone)?;
         let before = authorization::Entity::find_by_id(connection.authorization_id).one(self.db.reader()).await?;
@@ -269,12 +277,13 @@ impl Connections {
                 Choice::Only | Choice::Open => None,
             },
         };
-        let reconnecting = Reconnecting { viewer, attempt: row, connector, fresh, connection, account };
+        let reconnecting = Reconnecting { viewer, attempt: row, connector, fresh, connection, account, link };
         if same_account(&before, fresh) {
             return self.heal_all(reconnecting).await;
         }
         match decision.change.unwrap_or(Plan::of(row)?.account_change()) {
             AccountChange::Ask => Ok(Settled::Ask),
+            AccountChange::Refuse if row.link_id.is_some() => Err(another_account(row.expected_name.as_deref()).into()),
             AccountChange::Refuse => Err(mismatch().into()),
             AccountChange::ThisConnection => self.move_over(reconnecting, false).await,
             AccountChange::WholeAuthorization => self.move_over(reconnecting, true).await,
@@ -290,9 +299,14 @@ impl Connections {
         let Some(mut held) = held.filter(|held| held.member(it.connection.id).is_some()) else {
             return Err(meanwhile());
         };
+        let mut healed = Healed::By(it.viewer);
+        if let Some(link) = &it.link {
+            change.use_up(link, it.connector, it.connection.id).await?;
+            healed = Healed::ByLink(it.viewer);
+        }
         change.store(&mut held, it.connector, it.fresh).await?;
-        change.heal(&mut held, Healed::By(it.viewer)).await?;
-        change.regain(&mut held, &works, Healed::By(it.viewer)).await?;
+        change.heal(&mut held, healed).await?;
+        change.regain(&mut held, &works, healed).await?;
         // What the person who did it may not see is healed, and not told.
         let told = |member: &&Member| !member.row.lost_access && member.may(it.viewer, Action::See);
         let healed: Vec<Uuid> = held.members.iter().filter(told).map(|member| member.row.id).collect();
@@ -415,6 +429,15 @@ pub(super) fn mismatch() -> UserError {
         UserErrorCode::AccountMismatch,
         "Someone signed in as another account than before. Nothing was changed.",
     )
+}
+
+/// The same for whoever follows a link, who hears as whom to sign in and nothing else.
+pub(super) fn another_account(expected: Option<&str>) -> UserError {
+    let message = match expected {
+        Some(expected) => format!("This is another account than before. Use {expected}. Nothing was changed."),
+        None => "This is another account than before. Nothing was changed.".to_owned(),
+    };
+    UserError::new(UserErrorCode::AccountMismatch, message)
 }
 
 /// Something else got there first.

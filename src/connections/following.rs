@@ -1,0 +1,435 @@
+//! Following a link: what somebody without a login sees of it, and what they do with it.
+//!
+//! Whoever has the link sees who asks, for which client and which connectors, and nothing else of the workspace. What it does is
+//! done in the name of its maker ([`super::links`]), by the same ways as theirs: an attempt in the browser, or credentials that
+//! are tried before they are stored.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use entity::{
+    AccountChange, AttemptKind, AttemptStatus, attempt, client, connection, link, link_connector, user, workspace,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    Connections, Reconnected,
+    attempts::{NewAttempt, OfLink, hash},
+    credentials::{Fresh, key_of_fields},
+    lifecycle::Change,
+    links::Errand,
+    plan::{Carried, Plan},
+    plug::NewConnection,
+    settle::{Choice, another_account, meanwhile},
+};
+use crate::{
+    access::Viewer,
+    catalogue::{Connector, Field, FieldFault},
+    error::{Error, Result},
+    ids::{self, Kind},
+    people,
+    provider::Account,
+};
+
+/// How many accounts there are to choose from at most.
+const MOST_ACCOUNTS: usize = 200;
+
+/// A link as whoever follows it sees it.
+#[derive(Debug)]
+pub struct Offer {
+    pub kind: AttemptKind,
+    /// Who asks.
+    pub maker: String,
+    pub workspace: String,
+    /// For whom; none for the workspace itself.
+    pub client: Option<String>,
+    pub expires_at: DateTime<Utc>,
+    /// In the order that they were named.
+    pub sources: Vec<Source>,
+}
+
+/// A data source that a link offers.
+#[derive(Debug)]
+pub struct Source {
+    pub connector: Arc<Connector>,
+    /// RECONNECT: as whom somebody signed in before.
+    pub account: Option<String>,
+    /// What is asked first, or is all that is asked.
+    pub fields: Vec<Field>,
+    pub state: Standing,
+}
+
+/// How far one has come with a data source.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nothing came of it yet; of the last sign-in, why.
+    Open {
+        problem: Option<String>,
+    },
+    /// Somebody signed in, and has to say which account is meant.
+    Choice {
+        attempt: Uuid,
+        /// The first 200; none when the provider does not answer.
+        accounts: Option<Vec<Account>>,
+    },
+    Done,
+}
+
+/// Why a link is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoUse {
+    /// There is no such link.
+    Unknown,
+    /// It expired, or what it is for is gone, or its maker may not do that any more.
+    Over,
+    /// There is nothing left to do.
+    Done,
+}
+
+/// What following a link came to.
+pub enum Followed {
+    /// Somebody has to sign in at the provider: where to send their browser.
+    Away(Url),
+    /// Somebody has to choose an account: in this attempt, on the link's page.
+    Asks(Uuid),
+    Done,
+}
+
+/// Why nothing came of following a link. Repeats nothing that was typed.
+#[derive(Debug)]
+pub enum NotFollowed {
+    NoUse(NoUse),
+    /// What was typed into a field does not fit.
+    Field {
+        name: String,
+        fault: FieldFault,
+    },
+    /// For the person, as a sentence.
+    Refused(String),
+}
+
+/// A link that is of use, and in whose name.
+struct Good {
+    link: link::Model,
+    maker: Viewer,
+    errand: Errand,
+}
+
+impl Connections {
+    /// The link of this kind whose address ends in `token`. With an attempt of the link, what came of that is told; a link
+    /// that is used up is shown with the attempt that did it.
+    pub async fn link(&self, kind: AttemptKind, token: &str, attempt: Option<Uuid>) -> Result<Result<Offer, NoUse>> {
+        let Some(link) = self.find_link(kind, token).await? else { return Ok(Err(NoUse::Unknown)) };
+        let attempt = match attempt {
+            Some(attempt) => self.attempt_of(&link, attempt).await?,
+            None => None,
+        };
+        let worked = attempt.as_ref().is_some_and(|attempt| attempt.status == AttemptStatus::Succeeded);
+        let good = match self.good(link, worked).await? {
+            Ok(good) => good,
+            Err(no_use) => return Ok(Err(no_use)),
+        };
+        let sources = match &good.errand {
+            Errand::Reconnect(row) => self.reconnect_source(row, attempt.as_ref()).await?.into_iter().collect(),
+            Errand::Connect(_) => self.connect_sources(&good.link, attempt.as_ref()).await?,
+        };
+        // Their files may be gone.
+        if sources.is_empty() { Ok(Err(NoUse::Over)) } else { self.offer(good, sources).await.map(Ok) }
+    }
+
+    /// Follows a link: for one of its connectors where it is a connect link, with what was typed into the connector's fields.
+    pub async fn follow(
+        &self,
+        kind: AttemptKind,
+        token: &str,
+        connector: Option<&str>,
+        fields: &[(String, String)],
+    ) -> Result<Result<Followed, NotFollowed>> {
+        let good = match self.find_good(kind, token).await? {
+            Ok(good) => good,
+            Err(no_use) => return Ok(Err(NotFollowed::NoUse(no_use))),
+        };
+        let slug = match &good.errand {
+            Errand::Reconnect(row) => Some(row.connector.as_str()),
+            Errand::Connect(_) => connector.filter(|slug| slug.len() <= 200),
+        };
+        let Some(connector) = slug.and_then(|slug| self.connector_of(slug)) else {
+            return Ok(Err(NotFollowed::NoUse(NoUse::Over)));
+        };
+        if !self.is_open(&good.link, &connector).await? {
+            return Ok(Err(NotFollowed::Refused("This is done already.".to_owned())));
+        }
+        let asked = fields_of(kind, &connector);
+        let checked = if asked.is_empty() { Ok(BTreeMap::new()) } else { connector.check_fields(fields) };
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(problem) => {
+                let name = problem.field.unwrap_or_default();
+                return Ok(Err(NotFollowed::Field { name, fault: problem.fault }));
+            }
+        };
+        let link = OfLink { id: good.link.id, token };
+        explained(match &good.errand {
+            Errand::Reconnect(row) if connector.is_oauth() => self.sign_in_again(&good, &connector, row, link).await,
+            Errand::Reconnect(row) => self.reconnect_with_typed(&good, &connector, row, fields).await,
+            Errand::Connect(_) if connector.is_oauth() => {
+                let new = new_attempt(&good, &connector, checked, link);
+                let started = self.start(&good.maker, new).await;
+                started.map(|attempt| Followed::Away(self.attempt_url(&attempt)))
+            }
+            Errand::Connect(_) => self.connect_with_typed(&good, &connector, fields, link).await,
+        })
+    }
+
+    /// Says which account is meant, in an attempt of the link that waits for it.
+    pub async fn choose_account(
+        &self,
+        kind: AttemptKind,
+        token: &str,
+        attempt: Uuid,
+        account: String,
+    ) -> Result<Result<Followed, NotFollowed>> {
+        let good = match self.find_good(kind, token).await? {
+            Ok(good) => good,
+            Err(no_use) => return Ok(Err(NotFollowed::NoUse(no_use))),
+        };
+        let waits = |attempt: &attempt::Model| attempt.status == AttemptStatus::NeedsDecision;
+        let Some(attempt) = self.attempt_of(&good.link, attempt).await?.filter(waits) else {
+            let message = "This took too long, or was finished already. Start again.";
+            return Ok(Err(NotFollowed::Refused(message.to_owned())));
+        };
+        explained(self.decide(&good.maker, attempt.id, Some(account), None).await.map(|_| Followed::Done))
+    }
+
+    /// The address of the page of the link that ends in `token`, where it tells what came of `attempt`.
+    pub fn link_page(&self, kind: AttemptKind, token: &str, attempt: Option<Uuid>) -> Url {
+        let mut url = self.link_url(kind, token);
+        if let Some(attempt) = attempt {
+            url.query_pairs_mut().append_pair("attempt", &ids::encode(Kind::Attempt, attempt));
+        }
+        url
+    }
+
+    async fn find_link(&self, kind: AttemptKind, token: &str) -> Result<Option<link::Model>> {
+        let found = link::Entity::find().filter(link::Column::TokenHash.eq(hash(token)));
+        Ok(found.filter(link::Column::Kind.eq(kind)).one(self.db.reader()).await?)
+    }
+
+    /// The link, if it is of use.
+    async fn find_good(&self, kind: AttemptKind, token: &str) -> Result<Result<Good, NoUse>> {
+        match self.find_link(kind, token).await? {
+            Some(link) => self.good(link, false).await,
+            None => Ok(Err(NoUse::Unknown)),
+        }
+    }
+
+    /// The link, if it is of use; also one that is used up, for whoever `worked` with it a moment ago.
+    async fn good(&self, link: link::Model, worked: bool) -> Result<Result<Good, NoUse>> {
+        if link.ended_at.is_some() && !worked {
+            return Ok(Err(NoUse::Done));
+        }
+        let Some(maker) = self.acting(link.created_by, link.api_key_id).await? else { return Ok(Err(NoUse::Over)) };
+        let errand = if worked { self.purpose(&maker, &link).await? } else { self.errand(&maker, &link).await? };
+        Ok(errand.map(|errand| Good { link, maker, errand }).ok_or(NoUse::Over))
+    }
+
+    /// An attempt that was started by this very link.
+    async fn attempt_of(&self, link: &link::Model, id: Uuid) -> Result<Option<attempt::Model>> {
+        let found = attempt::Entity::find_by_id(id).filter(attempt::Column::LinkId.eq(link.id));
+        Ok(found.one(self.db.reader()).await?.map(|row| self.as_of_now(row)))
+    }
+
+    async fn offer(&self, good: Good, sources: Vec<Source>) -> Result<Offer> {
+        let Good { link, maker, errand } = good;
+        let person = user::Entity::find_by_id(link.created_by).one(self.db.reader()).await?;
+        let home = workspace::Entity::find_by_id(link.workspace_id).one(self.db.reader()).await?;
+        let (Some(person), Some(home)) = (person, home) else {
+            return Err(Error::internal("a link that nobody made"));
+        };
+        let client = match errand {
+            Errand::Connect(client) => Some(client.name),
+            Errand::Reconnect(row) => match row.client_id {
+                Some(id) => self.client_name(&maker, id).await?,
+                None => None,
+            },
+        };
+        let (kind, expires_at) = (link.kind, link.expires_at);
+        Ok(Offer { kind, maker: person.name, workspace: home.name, client, expires_at, sources })
+    }
+
+    async fn client_name(&self, maker: &Viewer, id: Uuid) -> Result<Option<String>> {
+        let found = people::clients_of(maker.workspace()).filter(client::Column::Id.eq(id));
+        Ok(found.one(self.db.reader()).await?.map(|client| client.name))
+    }
+
+    async fn reconnect_source(
+        &self,
+        row: &connection::Model,
+        attempt: Option<&attempt::Model>,
+    ) -> Result<Option<Source>> {
+        let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
+        let account = self.authorization_of(row).await?.account_name;
+        let state = self.standing(&connector, attempt, false).await?;
+        let fields = fields_of(AttemptKind::Reconnect, &connector);
+        Ok(Some(Source { connector, account, fields, state }))
+    }
+
+    async fn connect_sources(&self, link: &link::Model, attempt: Option<&attempt::Model>) -> Result<Vec<Source>> {
+        let offered = link_connector::Entity::find()
+            .filter(link_connector::Column::LinkId.eq(link.id))
+            .order_by_asc(link_connector::Column::Place)
+            .all(self.db.reader())
+            .await?;
+        let mut sources = Vec::with_capacity(offered.len());
+        for row in offered {
+            let Some(connector) = self.connector_of(&row.connector) else { continue };
+            let its = attempt.filter(|attempt| attempt.connector == row.connector);
+            let state = self.standing(&connector, its, row.used_at.is_some()).await?;
+            let fields = fields_of(AttemptKind::Connect, &connector);
+            sources.push(Source { connector, account: None, fields, state });
+        }
+        Ok(sources)
+    }
+
+    async fn standing(
+        &self,
+        connector: &Connector,
+        attempt: Option<&attempt::Model>,
+        is_used: bool,
+    ) -> Result<Standing> {
+        let Some(attempt) = attempt.filter(|_| !is_used) else {
+            return Ok(if is_used { Standing::Done } else { Standing::Open { problem: None } });
+        };
+        Ok(match attempt.status {
+            AttemptStatus::Succeeded => Standing::Done,
+            AttemptStatus::NeedsDecision => {
+                Standing::Choice { attempt: attempt.id, accounts: self.accounts_of(connector, attempt).await? }
+            }
+            AttemptStatus::Failed => Standing::Open { problem: attempt.error_message.clone() },
+            AttemptStatus::Expired => Standing::Open { problem: Some("This took too long.".to_owned()) },
+            AttemptStatus::Pending | AttemptStatus::Exchanging => Standing::Open { problem: None },
+        })
+    }
+
+    async fn accounts_of(&self, connector: &Connector, attempt: &attempt::Model) -> Result<Option<Vec<Account>>> {
+        let Some(waiting) = self.open_carried(attempt)?.waiting else { return Ok(None) };
+        let accounts = self.provider.accounts(connector, &Fresh::from(waiting).credential).await.ok();
+        Ok(accounts.map(|mut accounts| {
+            accounts.truncate(MOST_ACCOUNTS);
+            accounts
+        }))
+    }
+
+    /// Whether the link is still to be used for this connector.
+    async fn is_open(&self, link: &link::Model, connector: &Connector) -> Result<bool> {
+        if link.kind == AttemptKind::Reconnect {
+            return Ok(true);
+        }
+        let row = link_connector::Entity::find_by_id((link.id, connector.slug.clone())).one(self.db.reader()).await?;
+        Ok(row.is_some_and(|row| row.used_at.is_none()))
+    }
+
+    async fn sign_in_again(
+        &self,
+        good: &Good,
+        connector: &Connector,
+        row: &connection::Model,
+        link: OfLink<'_>,
+    ) -> Result<Followed> {
+        let change = AccountChange::Refuse;
+        match self.reconnect_in_browser(&good.maker, connector, row, change, None, Some(link)).await? {
+            Reconnected::Attempt(attempt) => Ok(Followed::Away(self.attempt_url(&attempt))),
+            Reconnected::Done { .. } => Ok(Followed::Done),
+        }
+    }
+
+    async fn reconnect_with_typed(
+        &self,
+        good: &Good,
+        connector: &Connector,
+        row: &connection::Model,
+        fields: &[(String, String)],
+    ) -> Result<Followed> {
+        let fresh = self.try_credentials(connector, fields, &[]).await?;
+        let before = self.authorization_of(row).await?;
+        if !self.means_same(connector, row, &before, &fresh)? {
+            return Err(another_account(before.account_name.as_deref()).into());
+        }
+        self.replace(&good.maker, connector, row, &fresh, Some(&good.link)).await?;
+        Ok(Followed::Done)
+    }
+
+    async fn connect_with_typed(
+        &self,
+        good: &Good,
+        connector: &Connector,
+        fields: &[(String, String)],
+        link: OfLink<'_>,
+    ) -> Result<Followed> {
+        let fresh = self.try_credentials(connector, fields, &[]).await?;
+        let account = match self.choose(connector, &fresh.credential, None, &[]).await? {
+            Choice::Only => None,
+            Choice::This(account) => Some(account),
+            Choice::Open => return self.ask_account(good, connector, &fresh, link).await,
+        };
+        let new = NewConnection { name: None, client: good.link.client_id, external_id: None, account };
+        let mut change = Change::begin(self, &good.maker).await?;
+        let held = change.authorize(connector, &fresh, good.maker.user()).await?;
+        let mut held = held.ok_or_else(meanwhile)?;
+        let key = key_of_fields(connector, &fresh.credential.fields);
+        let connection = change.plug_as(&mut held, connector, new, &good.maker, key).await?;
+        change.use_up(&good.link, connector, connection.id).await?;
+        change.commit().await?;
+        Ok(Followed::Done)
+    }
+
+    /// Lets what was typed, and works, wait in an attempt until somebody says which account is meant.
+    async fn ask_account(
+        &self,
+        good: &Good,
+        connector: &Connector,
+        fresh: &Fresh,
+        link: OfLink<'_>,
+    ) -> Result<Followed> {
+        let row = self.start(&good.maker, new_attempt(good, connector, BTreeMap::new(), link)).await?;
+        let carried = Carried { waiting: Some(fresh.into()), ..Carried::default() };
+        let sealed = self.seal_carried(row.id, &carried)?;
+        let mut change = Change::begin(self, &good.maker).await?;
+        if !change.let_wait(&row, sealed).await? {
+            return Err(meanwhile());
+        }
+        change.commit().await?;
+        Ok(Followed::Asks(row.id))
+    }
+}
+
+/// What is asked of whoever follows a link: to sign in once more, nothing.
+fn fields_of(kind: AttemptKind, connector: &Connector) -> Vec<Field> {
+    if kind == AttemptKind::Reconnect && connector.is_oauth() { Vec::new() } else { connector.fields.clone() }
+}
+
+fn new_attempt<'a>(
+    good: &Good,
+    connector: &'a Connector,
+    fields: BTreeMap<String, String>,
+    link: OfLink<'a>,
+) -> NewAttempt<'a> {
+    let plan = Plan { client: good.link.client_id, ..Plan::default() };
+    let kind = AttemptKind::Connect;
+    NewAttempt { kind, connector, plan, connection: None, expected: None, fields, link: Some(link) }
+}
+
+/// What the person can mend, told apart from what only the operator can.
+fn explained(outcome: Result<Followed>) -> Result<Result<Followed, NotFollowed>> {
+    match outcome {
+        Ok(followed) => Ok(Ok(followed)),
+        Err(Error::Rejected(errors)) => {
+            let message = errors.into_iter().next().map(|error| error.message);
+            Ok(Err(NotFollowed::Refused(message.unwrap_or_else(|| "This did not work.".to_owned()))))
+        }
+        Err(Error::Forbidden) => Ok(Err(NotFollowed::NoUse(NoUse::Over))),
+        Err(other) => Err(other),
+    }
+}
