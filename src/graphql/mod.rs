@@ -12,7 +12,7 @@
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
 //! | `people.rs`, `people_changes.rs`, `api_keys.rs`, `catalogue.rs` | people, their programs, and connectors |
 //! | `connections.rs`, `connection_inputs.rs`, `authorizations.rs`, `disconnections.rs` | what is plugged in |
-//! | `connect.rs`, `connect_accounts.rs`, `attempts.rs`, `upkeep.rs` | plugging in and out |
+//! | `connect.rs`, `connect_accounts.rs`, `attempts.rs`, `links.rs`, `upkeep.rs` | plugging in and out |
 //! | `changes.rs`, `notifications.rs`, `audit.rs` | what happened, and who hears of it |
 //! | `schema.rs` | the roots, and the schema as text |
 
@@ -38,6 +38,7 @@ pub mod event_cursor;
 mod execution;
 mod guard;
 mod kept_answers;
+pub mod links;
 pub mod loaders;
 pub mod metrics;
 pub mod node;

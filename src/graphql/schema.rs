@@ -16,6 +16,7 @@ use super::{
     datasets::DatasetsQuery,
     disconnections::DisconnectionsQuery,
     event_cursor::EventCursorQuery,
+    links::LinksMutation,
     metrics::MetricsQuery,
     node::NodeQuery,
     notifications::{NotificationsMutation, NotificationsSubscription},
@@ -48,6 +49,7 @@ pub struct Query(
 pub struct Mutation(
     ConnectMutation,
     ConnectAccountsMutation,
+    LinksMutation,
     UpkeepMutation,
     DatasetsMutation,
     NotificationsMutation,
