@@ -37,7 +37,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), StartE
     let listener = bind(&config).await?;
     let app = App::build(&config, listener.local_addr()?, Outside::default(), stop).await?;
     tracing::info!("listening at {}", app.public_url);
-    if app.mailer.is_none() {
+    if app.jobs.reminders.is_none() {
         tracing::info!("no reminders are sent: {} is not set", variable("smtp_url"));
     }
     app.run(listener).await

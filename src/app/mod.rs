@@ -73,8 +73,6 @@ pub struct App {
     pub people: People,
     pub connections: Connections,
     pub jobs: Jobs,
-    /// None where no mail server is set.
-    pub mailer: Option<Mailer>,
     pub public_url: Url,
     transport: Transport,
     router: Router,
@@ -99,7 +97,6 @@ impl App {
         let outbound = outbound(config, &outside)?;
         let identity_provider = identity_provider(config, &outbound, &clock)?;
         let provider = provider(config, &catalogue, outbound, &outside);
-        let mailer = mailer(config)?;
         let db = open(config).await?;
         let telemetry = Telemetry::new(clock.now());
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
@@ -184,7 +181,7 @@ impl App {
             stop: stop.clone(),
         });
         let router = http::router(&transport, connections.clone(), datasets, journal, db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, mailer, public_url, transport, router, stop })
+        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.

@@ -1,7 +1,7 @@
 //! stub
+use super::Notifications;
 use entity::{user, workspace};
 use url::Url;
-use super::Notifications;
 impl Notifications {
     /// stub
     pub fn unsubscribe_url(&self, _user: &user::Model, _workspace: &workspace::Model) -> Url {

@@ -144,7 +144,8 @@ fn flaw(given: &str) -> Option<String> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    let one_server = Url::parse(&given.replace(CONNECTION_PLACE, "other")).is_ok_and(|other| other.origin() == url.origin());
+    let one_server =
+        Url::parse(&given.replace(CONNECTION_PLACE, "other")).is_ok_and(|other| other.origin() == url.origin());
     if !one_server || !url.username().is_empty() || url.password().is_some() {
         return Some(format!("{CONNECTION_PLACE} belongs after the server's name, which stands by itself."));
     }

@@ -36,7 +36,8 @@ impl Stage {
     async fn broken_key(&self, key: &str, owner: &Person) -> String {
         let client = self.admin_now().creates_client(key).await;
         let owner = self.signed_in(&owner.id);
-        let input = json!({ "connector": "sandbox-billing", "clientId": client, "using": { "credentials": self.key(key) } });
+        let input =
+            json!({ "connector": "sandbox-billing", "clientId": client, "using": { "credentials": self.key(key) } });
         let connection = id(&owner.does("connect", input, "connection { id }").await["connection"]);
         self.sandbox.change_key(key).unwrap();
         self.after_a_probe_interval().await;
@@ -109,9 +110,11 @@ async fn one_outage_of_fifty_connections_of_three_owners_makes_three_mails_each_
     let letters = mail.letters();
     assert_eq!(recipients(&letters), [MARA, "sam@lighthouse.example", "sue@lighthouse.example"]);
     let to = |name: &str| letters.iter().find(|letter| letter.to[0].starts_with(name)).unwrap();
-    for (name, connections, first, not) in
-        [("mara", 10, "Client 02", "Client 11"), ("sam", 20, "Client 11", "Client 31"), ("sue", 20, "Client 31", "Client 30")]
-    {
+    for (name, connections, first, not) in [
+        ("mara", 10, "Client 02", "Client 11"),
+        ("sam", 20, "Client 11", "Client 31"),
+        ("sue", 20, "Client 31", "Client 30"),
+    ] {
         for part in [&to(name).text, &to(name).html] {
             assert!(part.contains(&format!("{connections} connections")), "{part}");
             assert!(part.contains(first) && !part.contains(not), "{name}: {part}");
@@ -134,7 +137,8 @@ async fn a_day_is_exact_to_the_microsecond() {
     stage.morning(1).await;
     assert_eq!(mail.letters().len(), 0, "23:59:59.999999");
     // The same run, prepared anew.
-    let anew = workspace::Entity::update_many().col_expr(workspace::Column::RemindedAt, Expr::value(None::<DateTime<Utc>>));
+    let anew =
+        workspace::Entity::update_many().col_expr(workspace::Column::RemindedAt, Expr::value(None::<DateTime<Utc>>));
     anew.exec(stage.db.writer()).await.unwrap();
     begins(run - TimeDelta::hours(24)).await;
     stage.run_jobs().await;

@@ -140,7 +140,9 @@ impl Reminders {
             .all(self.db.reader())
             .await?;
         let all = owed(self.db.reader(), row.workspace_id, Which::These(&told)).await?;
-        let Some(mine) = all.into_iter().find(|owed| owed.person.id == row.user_id) else { return Ok(Outcome::Dropped) };
+        let Some(mine) = all.into_iter().find(|owed| owed.person.id == row.user_id) else {
+            return Ok(Outcome::Dropped);
+        };
         let workspace = workspace::Entity::find_by_id(row.workspace_id).one(self.db.reader()).await?;
         let workspace = workspace.ok_or_else(|| Error::internal("a reminder without its workspace"))?;
         let letter = self.letter(row, &workspace, &mine).await?;
@@ -242,9 +244,7 @@ async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid])
 fn entry(row: &reminder::Model, outcome: &Outcome) -> Option<NewEntry> {
     let (action, details) = match outcome {
         Outcome::Sent(told) => ("reminder.sent", json!({ "day": row.day, "disconnections": told.len() })),
-        Outcome::Unsent(Unsent::Never(problem)) => {
-            ("reminder.refused", json!({ "day": row.day, "problem": problem }))
-        }
+        Outcome::Unsent(Unsent::Never(problem)) => ("reminder.refused", json!({ "day": row.day, "problem": problem })),
         Outcome::Dropped | Outcome::Unsent(Unsent::Later(_)) => return None,
     };
     Some(NewEntry {

@@ -25,7 +25,8 @@ use chrono::TimeDelta;
 use entity::{ReminderStatus, reminder, reminder_disconnection, workspace};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, TryInsertResult,
+    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    TryInsertResult,
     sea_query::{Expr, OnConflict},
 };
 use url::Url;

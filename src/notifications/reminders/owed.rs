@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use entity::{Role, Status, client, connection, disconnection, disconnection_connection, user};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{Expr, ExprTrait as _},
 };
 use uuid::Uuid;
@@ -46,7 +47,8 @@ pub(super) async fn owed(db: &impl ConnectionTrait, workspace: Uuid, which: Whic
         return Ok(Vec::new());
     }
     let people = people(db, workspace).await?;
-    let admins: Vec<Uuid> = people.values().filter(|person| person.role == Role::Admin).map(|person| person.id).collect();
+    let admins: Vec<Uuid> =
+        people.values().filter(|person| person.role == Role::Admin).map(|person| person.id).collect();
     let mut owed: HashMap<Uuid, BTreeMap<Uuid, Vec<Broken>>> = HashMap::new();
     for one in broken {
         let owner = one.owner.filter(|owner| people.contains_key(owner));
@@ -89,12 +91,10 @@ async fn broken_by(db: &impl ConnectionTrait, workspace: Uuid, which: Expr) -> R
     // What was moved away since works by another authorization, or fails by that one's disconnection.
     let its_own = Expr::col((disconnection::Entity, disconnection::Column::ConnectionId))
         .equals((connection::Entity, connection::Column::Id));
-    let whole = Condition::all()
-        .add(disconnection::Column::ConnectionId.is_null())
-        .add(
-            Expr::col((disconnection::Entity, disconnection::Column::AuthorizationId))
-                .equals((connection::Entity, connection::Column::AuthorizationId)),
-        );
+    let whole = Condition::all().add(disconnection::Column::ConnectionId.is_null()).add(
+        Expr::col((disconnection::Entity, disconnection::Column::AuthorizationId))
+            .equals((connection::Entity, connection::Column::AuthorizationId)),
+    );
     Ok(disconnection_connection::Entity::find()
         .select_only()
         .columns([DisconnectionId, ConnectionId])
