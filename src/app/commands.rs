@@ -106,7 +106,9 @@ pub async fn test_mail(config: Config, to: String) -> Result<(), StartError> {
         at: clock.now(),
         unsubscribe: None,
     };
-    Ok(mailer.send(&letter).await.map_err(|unsent| format!("the letter was not sent: {unsent}"))?)
+    let sent = mailer.send(&letter).await;
+    mailer.close().await;
+    Ok(sent.map_err(|unsent| format!("the letter was not sent: {unsent}"))?)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -194,6 +194,9 @@ impl App {
             _ = work => {}
             () = self.overdue() => tracing::warn!("what was not done in {} s was cut off", DRAIN.as_secs()),
         }
+        if let Some(mailer) = &self.mailer {
+            mailer.close().await;
+        }
         match tokio::time::timeout(CLOSE, self.db.close()).await {
             Ok(closed) => Ok(closed?),
             Err(_) => Ok(()),

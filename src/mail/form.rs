@@ -5,7 +5,6 @@
 
 use lettre::{
     Address, Message,
-    address::Envelope,
     message::{
         Body, Mailbox, MultiPart, SinglePart,
         header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
@@ -31,8 +30,6 @@ pub(super) struct Written {
 pub(super) fn write(from: &Mailbox, letter: &Letter) -> Result<Written, Unsent> {
     let to = address(&letter.to_email).ok_or_else(|| Unsent::Never("not an e-mail address".to_owned()))?;
     let name = Some(header_text(&letter.to_name)).filter(|name| !name.is_empty());
-    let broken = |error: lettre::error::Error| Unsent::Never(format!("the letter cannot be written: {error}"));
-    let envelope = Envelope::new(Some(from.email.clone()), vec![to.clone()]).map_err(broken)?;
     let mut message = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(name, to.clone()))
@@ -40,15 +37,15 @@ pub(super) fn write(from: &Mailbox, letter: &Letter) -> Result<Written, Unsent> 
         .date(letter.at.into())
         .message_id(Some(letter.message_id.clone()))
         // RFC 3834 §5: nobody's holiday answers it.
-        .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
-        .envelope(envelope);
+        .raw_header(header("Auto-Submitted", "auto-generated".to_owned()));
     if let Some(url) = &letter.unsubscribe {
         // RFC 8058 §3.1; a URL has neither spaces nor brackets.
         message = message
             .raw_header(header("List-Unsubscribe", format!("<{url}>")))
             .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
     }
-    let message = message.multipart(both(letter)).map_err(broken)?;
+    let message = message.multipart(both(letter));
+    let message = message.map_err(|error| Unsent::Never(format!("the letter cannot be written: {error}")))?;
     Ok(Written { from: from.email.clone(), to, bytes: message.formatted() })
 }
 
@@ -68,8 +65,7 @@ fn part(kind: ContentType, text: &str) -> SinglePart {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     // It takes any text; this is what it would give back.
     let body = Body::new_with_encoding(lines, ContentTransferEncoding::QuotedPrintable);
-    let body = body.unwrap_or_else(|bytes| Body::new(bytes));
-    SinglePart::builder().header(kind).body(body)
+    SinglePart::builder().header(kind).body(body.unwrap_or_else(Body::new))
 }
 
 fn header(name: &'static str, value: String) -> HeaderValue {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,7 +17,7 @@ const MOST: usize = 4;
 /// How long one is kept. Servers wait for five minutes (RFC 5321 §4.5.3.2.7), some for less.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long it may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Idle {
@@ -36,7 +37,9 @@ impl Idle {
         let too_many = connections.len() > MOST;
         let oldest = too_many.then(|| connections.remove(0).1);
         drop(connections);
-        oldest.map(leave);
+        if let Some(oldest) = oldest {
+            leave(oldest);
+        }
         let idle = Arc::downgrade(self);
         tokio::spawn(async move {
             sleep(IDLE).await;
@@ -44,6 +47,12 @@ impl Idle {
                 idle.leave_old();
             }
         });
+    }
+
+    /// Says goodbye on all of them.
+    pub(super) async fn close(&self) {
+        let connections = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        join_all(connections.into_iter().map(|(_, connection)| say_goodbye(connection))).await;
     }
 
     fn leave_old(&self) {
@@ -55,9 +64,11 @@ impl Idle {
 }
 
 /// Says goodbye, in the background.
-pub(super) fn leave(mut connection: AsyncSmtpConnection) {
-    tokio::spawn(async move {
-        // Whether or not the server answers, the connection ends here.
-        let _ = timeout(GOODBYE, connection.abort()).await;
-    });
+pub(super) fn leave(connection: AsyncSmtpConnection) {
+    tokio::spawn(say_goodbye(connection));
+}
+
+async fn say_goodbye(mut connection: AsyncSmtpConnection) {
+    // Whether or not the server answers, the connection ends here.
+    let _ = timeout(GOODBYE, connection.abort()).await;
 }

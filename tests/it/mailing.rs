@@ -141,6 +141,7 @@ async fn a_refusal_for_good_is_about_the_letter_and_any_other_about_now() {
         (Fault::Recipient("451 4.7.1 greylisted"), later("451 4.7.1 greylisted")),
         (Fault::Recipient("421 going down"), later("421 going down")),
         (Fault::Recipient("530 5.7.0 sign in first"), later("530 5.7.0 sign in first")),
+        (Fault::Sender("550 5.7.60 not your address"), later("550 5.7.60 not your address")),
         (Fault::Letter("554 5.7.1 spam"), never("554 5.7.1 spam")),
         (Fault::Letter("452 4.2.2 full"), later("452 4.2.2 full")),
         (Fault::Letter("550-\x1b[31mone\r\n550 two"), never("550 [31mone two")),
@@ -154,6 +155,16 @@ async fn a_refusal_for_good_is_about_the_letter_and_any_other_about_now() {
         let unsent = mailer.send(&letter).await.unwrap_err();
         assert!(matches!(unsent, Unsent::Later(_)), "{fault:?}: {unsent:?}");
         assert_eq!(mailer.send(&letter).await, Ok(()), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_repeats_the_password_is_not_repeated() {
+    let server = MailServer::for_user("ada", "PLANTED").await;
+    let mailer = mailer(&server);
+    for answer in ["550 you are PLANTED", "550 you said UExBTlRFRA==", "550 you said AGFkYQBQTEFOVEVE"] {
+        server.fail_next(Fault::Recipient(answer));
+        assert_eq!(mailer.send(&letter(&mailer)).await, Err(Unsent::Never("550".to_owned())), "{answer}");
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Fault {
     DropAtGreeting,
     /// A connection is taken, and then nothing.
     Hang,
+    /// The sender is answered with this.
+    Sender(&'static str),
     /// The recipient is answered with this.
     Recipient(&'static str),
     /// The whole letter is answered with this, and not kept.
@@ -263,7 +265,10 @@ impl Conversation {
                 "MAIL" => {
                     self.shared.state().attempts += 1;
                     (from, to) = (in_brackets(rest), Vec::new());
-                    self.say("250 ok").await?;
+                    match self.shared.fault(|fault| matches!(fault, Fault::Sender(_))) {
+                        Some(Fault::Sender(answer)) => self.say(answer).await?,
+                        _ => self.say("250 ok").await?,
+                    }
                 }
                 "RCPT" => match self.shared.fault(|fault| matches!(fault, Fault::Recipient(_))) {
                     Some(Fault::Recipient(answer)) => self.say(answer).await?,
