@@ -2,10 +2,9 @@
 // The token endpoint and userinfo go through it; the browser signs in at the provider itself.
 
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 
+import { endListening, hostOf, listening } from './listening.js';
 import { before } from './waiting.js';
 
 const MIB = 1 << 20;
@@ -130,10 +129,7 @@ class FaultyProxy extends Failures {
   }
 
   async close() {
-    for (const server of [this.server, this.elsewhere.server]) {
-      server.closeAllConnections();
-      server.close();
-    }
+    endListening(this.server, this.elsewhere.server);
   }
 
   /** Hands a call on to the provider. */
@@ -259,18 +255,10 @@ const digest = (token) => (token ? createHash('sha256').update(token).digest('he
 
 const isLike = (call, which) => Object.entries(which).every(([member, value]) => call[member] === value);
 
-export const hostOf = (server) => `127.0.0.1:${server.address().port}`;
-
 /** A promise, and what fulfils it. */
 function promised() {
   let fulfil;
   return [new Promise((resolve) => (fulfil = resolve)), fulfil];
-}
-
-export async function listening(answer) {
-  const server = createServer(answer).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return server;
 }
 
 async function text(request) {

@@ -3,11 +3,10 @@
 // Whatever login name someone types is an account, with the verified address `login@agency.example`.
 
 import { createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
 import { Browser } from './browser.js';
+import { endListening, hostOf, listening } from './listening.js';
 import { signIn } from './oidc.js';
 
 const REDIRECT_URI = 'https://app.example/signed-in';
@@ -19,9 +18,8 @@ export const ANOTHER_API = 'https://another.example/api';
 /** Starts it on a free port, with a key of its own. */
 export async function startIdentityProvider() {
   let answer = (_request, response) => response.writeHead(503).end();
-  const server = createServer((request, response) => answer(request, response)).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const server = await listening((request, response) => answer(request, response));
+  const issuer = `http://${hostOf(server)}`;
   const identityProvider = new IdentityProvider(server, issuer, (callback) => (answer = callback));
   identityProvider.rotateKey();
   return identityProvider;
@@ -74,8 +72,7 @@ class IdentityProvider {
   }
 
   close() {
-    this.server.closeAllConnections();
-    this.server.close();
+    endListening(this.server);
   }
 
   #authorizationUrl(verifier, resource) {

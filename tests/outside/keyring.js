@@ -1,9 +1,9 @@
 // A small provider with API keys, on node's own http server: a key opens one account with its charges, until it is withdrawn.
 
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
+
+import { endListening, hostOf, listening } from './listening.js';
 
 /** What every account has, in pages of `limit`. */
 export const CHARGES = [{ id: 1, amount: 1990 }, { id: 2, amount: 510 }];
@@ -12,8 +12,7 @@ const template = join(import.meta.dirname, 'connectors/key-ring.toml');
 
 export async function startKeyRing() {
   const keyRing = new KeyRing();
-  keyRing.server = createServer((request, response) => keyRing.answer(request, response)).listen(0, '127.0.0.1');
-  await once(keyRing.server, 'listening');
+  keyRing.server = await listening((request, response) => keyRing.answer(request, response));
   return keyRing;
 }
 
@@ -47,12 +46,11 @@ class KeyRing {
   }
 
   get host() {
-    return `127.0.0.1:${this.server.address().port}`;
+    return hostOf(this.server);
   }
 
   async close() {
-    this.server.closeAllConnections();
-    this.server.close();
+    endListening(this.server);
   }
 }
 

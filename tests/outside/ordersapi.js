@@ -4,7 +4,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { Elsewhere, Failures, hostOf, listening } from './faults.js';
+import { Elsewhere, Failures } from './faults.js';
+import { endListening, hostOf, listening } from './listening.js';
 
 const template = join(import.meta.dirname, 'connectors/orders.toml');
 
@@ -141,10 +142,7 @@ class OrdersApi extends Failures {
   }
 
   async close() {
-    for (const server of [this.server, this.elsewhere.server]) {
-      server.closeAllConnections();
-      server.close();
-    }
+    endListening(this.server, this.elsewhere.server);
   }
 
   async #answer(call) {

@@ -172,6 +172,7 @@ export class Patchbay {
       PATCHBAY_CONNECTORS_DIR: join(this.folder, 'connectors'),
       PATCHBAY_PROBE_INTERVAL: `${PROBE_INTERVAL_MS / 1_000}s`,
       PATCHBAY_JOB_TICK: '200ms',
+      PATCHBAY_LOG: 'info,patchbay::provider=debug', // why a provider could not be reached
       ...env,
     };
   }

@@ -8,7 +8,7 @@ export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resol
  * Looks again and again until `look` returns something truthy, and returns that.
  * What `look` throws counts as "not yet"; at the deadline the last of it is in the error.
  */
-export async function eventually(what, look, { within = 30_000, every = 50 } = {}) {
+export async function eventually(what, look, { within = 60_000, every = 50 } = {}) {
   const deadline = Date.now() + within;
   let lastSeen;
   for (;;) {
