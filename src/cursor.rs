@@ -11,6 +11,9 @@ use sha2::Sha256;
 /// Bytes of the authentication code: enough, since a forged cursor shows nothing that a real one would not.
 const TAG: usize = 8;
 
+/// Bytes of a whole authentication code.
+const CODE: usize = 32;
+
 /// The key of one workspace's cursors.
 #[derive(Clone)]
 pub struct CursorKey(Vec<u8>);
@@ -50,15 +53,27 @@ impl CursorKey {
         postcard::from_bytes(value).map_err(|_| NotOurs)
     }
 
-    fn tag(&self, place: &str, value: &[u8]) -> [u8; TAG] {
-        let mut tag = [0; TAG];
+    /// A code that nobody else makes of `value` for use at `place`: for what does more than show a place in a list.
+    pub fn code(&self, place: &str, value: &[u8]) -> [u8; CODE] {
+        let mut code = [0; CODE];
         // HMAC takes keys of any length.
         if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
             mac.update(place.as_bytes());
             mac.update(&[0]);
             mac.update(value);
-            tag.copy_from_slice(&mac.finalize().into_bytes()[..TAG]);
+            code.copy_from_slice(&mac.finalize().into_bytes());
         }
+        code
+    }
+
+    /// Whether `code` is [that of](Self::code) `value`.
+    pub fn is_code(&self, place: &str, value: &[u8], code: &[u8]) -> bool {
+        subtle::ConstantTimeEq::ct_eq(code, &self.code(place, value)[..]).into()
+    }
+
+    fn tag(&self, place: &str, value: &[u8]) -> [u8; TAG] {
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&self.code(place, value)[..TAG]);
         tag
     }
 }
@@ -74,6 +89,19 @@ mod tests {
         assert_eq!(key.open::<(i64, String)>("clients", &cursor), Ok((7, "x".to_owned())));
         assert_eq!(key.open::<(i64, String)>("users", &cursor), Err(NotOurs));
         assert_eq!(CursorKey::new(vec![2; 16]).open::<(i64, String)>("clients", &cursor), Err(NotOurs));
+    }
+
+    #[test]
+    fn a_code_is_of_its_value_its_place_and_its_workspace() {
+        let key = CursorKey::new(vec![1; 16]);
+        let code = key.code("unsubscribe", b"mara");
+        assert!(key.is_code("unsubscribe", b"mara", &code));
+        assert!(!key.is_code("unsubscribe", b"ned", &code));
+        assert!(!key.is_code("elsewhere", b"mara", &code));
+        assert!(!CursorKey::new(vec![2; 16]).is_code("unsubscribe", b"mara", &code));
+        for part in [&code[..0], &code[..8], &code[..31]] {
+            assert!(!key.is_code("unsubscribe", b"mara", part), "{} bytes", part.len());
+        }
     }
 
     #[test]

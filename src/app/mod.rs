@@ -72,6 +72,7 @@ pub struct App {
     pub db: Db,
     pub people: People,
     pub connections: Connections,
+    pub notifications: Notifications,
     pub jobs: Jobs,
     pub public_url: Url,
     transport: Transport,
@@ -101,7 +102,7 @@ impl App {
         let telemetry = Telemetry::new(clock.now());
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
-        let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone());
+        let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone(), public_url.clone());
         let connections = Connections::new(connections::Parts {
             db: db.clone(),
             journal: journal.clone(),
@@ -135,7 +136,6 @@ impl App {
                 letters: telemetry.letters.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
-                public_url: public_url.clone(),
             })
         });
         if let Some(reminders) = &reminders {
@@ -157,7 +157,7 @@ impl App {
             provider,
             connections: connections.clone(),
             datasets: datasets.clone(),
-            notifications,
+            notifications: notifications.clone(),
             journal: journal.clone(),
         };
         if let Some(identity_provider) = &identity_provider {
@@ -180,8 +180,16 @@ impl App {
             telemetry,
             stop: stop.clone(),
         });
-        let router = http::router(&transport, connections.clone(), datasets, journal, db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
+        let router = http::router(
+            &transport,
+            connections.clone(),
+            datasets,
+            notifications.clone(),
+            journal,
+            db.clone(),
+            &public_url,
+        );
+        Ok(Self { db, people, connections, notifications, jobs, public_url, transport, router, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.

@@ -1,6 +1,6 @@
 //! The tray: notifications as the API shows them, reading them, and hearing of them.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, Subscription};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject, Subscription};
 use entity::notification;
 use futures_util::{Stream, StreamExt, future};
 
@@ -22,7 +22,7 @@ use crate::{
     access,
     error::{Error, Result},
     ids::Kind,
-    notifications::{Read, TrayEvent},
+    notifications::{Read, TrayEvent, UpdatePreferences},
 };
 
 /// What a notification tells. New values may come: show their title.
@@ -168,7 +168,23 @@ pub struct MarkNotificationsReadPayload {
     errors: Vec<UserError>,
 }
 
-/// Changes of the tray.
+/// Changes of the viewer's own preferences. What is absent stays as it is.
+#[derive(InputObject)]
+pub struct UpdateNotificationPreferencesInput {
+    /// Whether to be reminded by e-mail, once a day, of what stays disconnected.
+    reminder_emails: MaybeUndefined<bool>,
+}
+
+/// What came of changing preferences.
+#[derive(SimpleObject)]
+pub struct UpdateNotificationPreferencesPayload {
+    /// Whose preferences they are.
+    viewer: Option<Viewer>,
+    /// What can be mended; empty when it was done.
+    errors: Vec<UserError>,
+}
+
+/// Changes of the tray, and of what leaves it by e-mail.
 #[derive(Default)]
 pub struct NotificationsMutation;
 
@@ -191,6 +207,18 @@ impl NotificationsMutation {
             notifications: rows.map(|rows| rows.into_iter().map(Notification::from).collect()),
             errors,
         })
+    }
+
+    /// Changes how the viewer is told of what happens. For ADMIN, STAFF and MEMBER; not for an API key.
+    async fn update_notification_preferences(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdateNotificationPreferencesInput,
+    ) -> Result<UpdateNotificationPreferencesPayload, ApiError> {
+        let who = viewer(ctx)?;
+        let change = UpdatePreferences { reminder_emails: input.reminder_emails.into() };
+        let (done, errors) = settle(services(ctx)?.notifications.update_preferences(who, change).await)?;
+        Ok(UpdateNotificationPreferencesPayload { viewer: done.map(|()| who.clone().into()), errors })
     }
 }
 

@@ -93,6 +93,11 @@ impl Viewer {
         tray(ctx, &self.0, unread_only.unwrap_or(false), &asked(first, after, last, before)).await
     }
 
+    /// Whether the viewer is reminded by e-mail of what stays disconnected. False for an API key and for a CLIENT.
+    async fn reminder_emails(&self, ctx: &Context<'_>) -> Result<bool, ApiError> {
+        Ok(services(ctx)?.notifications.reminder_emails(&self.0).await?)
+    }
+
     /// The red dot.
     async fn unread_notification_count(&self, ctx: &Context<'_>) -> Result<i32, ApiError> {
         Ok(int(services(ctx)?.notifications.count(&self.0, true).await?))

@@ -18,6 +18,7 @@ mod quota;
 pub mod server;
 mod socket;
 mod sse;
+mod unsubscribe;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use crate::error::Result;
 use crate::graphql::errors::Code;
 use crate::graphql::{Api, Prepared, RawRequest, Refusal, RequestId, RequestIds};
 use crate::journal::Journal;
+use crate::notifications::Notifications;
 use crate::telemetry::Telemetry;
 use quota::{Rates, Seats};
 use url::Url;
@@ -52,11 +54,13 @@ pub fn router(
     transport: &Transport,
     connections: Connections,
     datasets: Datasets,
+    notifications: Notifications,
     journal: Journal,
     db: Db,
     public_url: &Url,
 ) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
+    let routes = routes.merge(unsubscribe::routes(notifications));
     let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
     let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))

@@ -41,6 +41,12 @@ pub(super) fn outcome_that_closes(title: &str, message: &str) -> Response {
     ending(StatusCode::OK, title, message, tail)
 }
 
+/// A page that asks before anything is done (200): its button, which says `button`, posts an empty form to the page's own address.
+pub(super) fn question(title: &str, message: &str, button: &str) -> Response {
+    let form = format!("<form method=\"post\"><button class=\"press\">{}</button></form>", Text(button));
+    page(StatusCode::OK, ASKING, title, message, &form)
+}
+
 /// 404, as a page for a browser and as JSON for everybody else. The path is not repeated: it may hold a secret that was mistyped.
 pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
     if !wants_html(&headers) {
@@ -59,6 +65,10 @@ const CLOSED: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The explorer also calls this server, by HTTP and by websocket: 'self' covers both (since CSP Level 3).
 const CALLING: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                        form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// A page that asks is answered at its own address, and nowhere else.
+const ASKING: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+                      form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// An embedded file.
 struct File {
@@ -123,7 +133,12 @@ fn file(file: &File, headers: &HeaderMap) -> Response {
 }
 
 /// `tail` is markup.
-fn ending(status: StatusCode, title: &str, message: &str, tail: &'static str) -> Response {
+fn ending(status: StatusCode, title: &str, message: &str, tail: &str) -> Response {
+    page(status, CLOSED, title, message, tail)
+}
+
+/// `tail` is markup.
+fn page(status: StatusCode, policy: &'static str, title: &str, message: &str, tail: &str) -> Response {
     let tone = if status.is_success() { "good" } else { "bad" };
     let page = format!(
         include_str!("pages/outcome.html"),
@@ -132,17 +147,19 @@ fn ending(status: StatusCode, title: &str, message: &str, tail: &'static str) ->
         message = Text(message),
         tail = tail
     );
-    (status, secured("text/html; charset=utf-8", CLOSED, "no-store"), page).into_response()
+    (status, secured("text/html; charset=utf-8", policy, "no-store"), page).into_response()
 }
 
 /// The headers of everything here. No referrer: the address of a round trip's end holds its code and state.
-fn secured(media: &'static str, policy: &'static str, cache: &'static str) -> [(HeaderName, HeaderValue); 5] {
+fn secured(media: &'static str, policy: &'static str, cache: &'static str) -> [(HeaderName, HeaderValue); 6] {
     [
         (header::CONTENT_TYPE, media),
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::CACHE_CONTROL, cache),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+        // Says what frame-ancestors does, to browsers and scanners that do not read it.
+        (header::X_FRAME_OPTIONS, "DENY"),
     ]
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }

@@ -14,5 +14,6 @@ mod write;
 
 pub use changes::TrayEvent;
 pub use reminders::{JOB as REMIND, Parts as RemindersParts, Reminders};
+pub use preferences::{Subscriber, UpdatePreferences};
 pub use tray::{Notifications, Read, added_entry};
 pub use write::{Covered, News, again, write, write_to_admins};

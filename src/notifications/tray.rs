@@ -3,6 +3,7 @@
 use entity::{NotificationKind, Topic, notification};
 use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, Select, sea_query::Expr};
 use serde_json::json;
+use url::Url;
 use uuid::Uuid;
 
 use super::changes::MOST;
@@ -22,6 +23,8 @@ pub struct Notifications {
     pub(super) db: Db,
     pub(super) journal: Journal,
     pub(super) clock: SharedClock,
+    /// Where people reach this server.
+    pub(super) public_url: Url,
 }
 
 /// Which notifications to mark as read.
@@ -34,8 +37,8 @@ pub enum Read {
 }
 
 impl Notifications {
-    pub fn new(db: Db, journal: Journal, clock: SharedClock) -> Self {
-        Self { db, journal, clock }
+    pub fn new(db: Db, journal: Journal, clock: SharedClock, public_url: Url) -> Self {
+        Self { db, journal, clock, public_url }
     }
 
     /// A part of the viewer's tray, newest first.

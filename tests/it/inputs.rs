@@ -142,6 +142,7 @@ async fn what_cannot_be_empty_cannot_be_cleared() {
         ("updateUser", json!({ "userId": stage.admin.id, "name": null }), "name"),
         ("updateUser", json!({ "userId": stage.admin.id, "role": null }), "role"),
         ("updateUser", json!({ "userId": stage.admin.id, "active": null }), "active"),
+        ("updateNotificationPreferences", json!({ "reminderEmails": null }), "reminderEmails"),
     ] {
         refused_at(&stage, mutation, input, "INVALID", json!([field])).await;
     }

@@ -45,6 +45,7 @@ mod noticing;
 mod outbound;
 mod patience;
 mod people;
+mod preferences;
 mod reconnecting;
 mod reminders;
 mod removing;

@@ -99,6 +99,10 @@ const MUTATIONS: &[Row] = &[
         NOT_CLIENTS,
     ),
     ("markNotificationsRead(input: {}) { viewer { id } errors { code message field } }", NOT_CLIENTS),
+    (
+        "updateNotificationPreferences(input: { reminderEmails: false }) { viewer { reminderEmails } errors { code message field } }",
+        NOT_CLIENTS,
+    ),
     (r#"createClient(input: { name: "Initech" }) { client { id } errors { code message field } }"#, STAFF),
     (r#"updateClient(input: { clientId: "@client", name: "Acme Inc." }) { errors { code message field } }"#, STAFF),
     (
@@ -254,6 +258,7 @@ async fn what_is_never_permitted_is_forbidden_before_anything_is_looked_up() {
         (&agency.acme_login, "decideAttempt", json!({ "attemptId": nothing })),
         (&agency.acme_login, "connect", json!({ "connector": "none", "using": { "browser": {} } })),
         (&agency.acme_login, "markNotificationsRead", json!({ "notificationIds": [nothing] })),
+        (&agency.acme_login, "updateNotificationPreferences", json!({ "reminderEmails": null })),
         (
             &agency.acme_login,
             "createDataset",
@@ -435,7 +440,7 @@ impl Cast {
         let of_role = by_role[ROLES.iter().position(|known| *known == self.role).unwrap()];
         match (self.key, root, field) {
             (None, ..) => of_role,
-            (Some(_), "mutation", "markNotificationsRead") => Forbidden,
+            (Some(_), "mutation", "markNotificationsRead" | "updateNotificationPreferences") => Forbidden,
             (Some(_), "subscription", "notificationAdded" | "notificationsRead") => Nothing,
             (Some(Key::ReadOnly), "mutation", _) => Forbidden,
             // It can start none.

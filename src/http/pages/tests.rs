@@ -53,8 +53,23 @@ async fn every_answer_is_strict_about_what_it_may_load_and_tell() {
         assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
         assert_eq!(header_of(answer, header::X_CONTENT_TYPE_OPTIONS), "nosniff");
         assert_eq!(header_of(answer, header::REFERRER_POLICY), "no-referrer");
+        assert_eq!(header_of(answer, header::X_FRAME_OPTIONS), "DENY");
         assert!(["no-store", "no-cache"].contains(&header_of(answer, header::CACHE_CONTROL)));
     }
+}
+
+#[tokio::test]
+async fn only_a_question_has_a_form_and_it_posts_to_its_own_address() {
+    let asked = question("Turn <it> off?", "Mara & Co.", "Turn \"it\" off");
+    let policy = header_of(&asked, header::CONTENT_SECURITY_POLICY);
+    assert_eq!(policy, CLOSED.replace("form-action 'none'", "form-action 'self'"));
+    assert_eq!(header_of(&asked, header::CACHE_CONTROL), "no-store");
+    let page = text(asked).await;
+    assert!(
+        page.contains("<form method=\"post\"><button class=\"press\">Turn &quot;it&quot; off</button></form>"),
+        "{page}"
+    );
+    assert!(page.contains("Turn &lt;it&gt; off?") && page.contains("Mara &amp; Co."), "{page}");
 }
 
 #[tokio::test]

@@ -29,7 +29,6 @@ use sea_orm::{
     TryInsertResult,
     sea_query::{Expr, OnConflict},
 };
-use url::Url;
 use uuid::Uuid;
 
 use self::{
@@ -57,7 +56,6 @@ pub struct Reminders {
     letters: Letters,
     clock: SharedClock,
     entropy: SharedEntropy,
-    public_url: Url,
 }
 
 /// The parts that [`Reminders`] are made of.
@@ -69,14 +67,12 @@ pub struct Parts {
     pub letters: Letters,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
-    /// Where browsers reach this server.
-    pub public_url: Url,
 }
 
 impl Reminders {
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, journal, notifications, mailer, letters, clock, entropy, public_url } = parts;
-        Self { db, journal, notifications, mailer, letters, clock, entropy, public_url }
+        let Parts { db, journal, notifications, mailer, letters, clock, entropy } = parts;
+        Self { db, journal, notifications, mailer, letters, clock, entropy }
     }
 
     /// Prepares the reminders of every workspace whose run has come. One that fails does not stop the others; how many

@@ -106,7 +106,7 @@ impl Reminders {
             Some(theirs) => Url::parse(&theirs.replace(CONNECTION_PLACE, &id))
                 .map_err(|_| Error::internal("a workspace whose connectionUrl is none")),
             None => {
-                let mut console = self.public_url.clone();
+                let mut console = self.notifications.public_url.clone();
                 console.set_fragment(Some(&format!("/connections/{id}")));
                 Ok(console)
             }

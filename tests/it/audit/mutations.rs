@@ -52,6 +52,7 @@ const ROWS: &[Row] = &[
     ),
     ("reconnect", r#"{"connectionId": "@connection"}"#, "attempt.started", "AuthorizationAttempt"),
     ("markNotificationsRead", "{}", "notification.read", "User"),
+    ("updateNotificationPreferences", r#"{"reminderEmails": false}"#, "user.preferences_changed", "User"),
     ("createClient", r#"{"name": "Initech"}"#, "client.created", "Client"),
     ("updateClient", r#"{"clientId": "@client", "name": "Acme Inc."}"#, "client.updated", "Client"),
     ("updateWorkspace", r#"{"reminderTime": "08:00"}"#, "workspace.updated", "Workspace"),
