@@ -28,7 +28,7 @@ async fn ask(State(notifications): State<Notifications>, Path(token): Path<Strin
         Ok(Some(subscriber)) if subscriber.user.reminder_emails => question(
             "Turn off reminders?",
             &format!(
-                "{} is reminded by e-mail when data sources of {} stay disconnected.",
+                "{} is mailed when data sources of {} stay disconnected.",
                 subscriber.user.name, subscriber.workspace.name
             ),
             "Turn off reminders",
@@ -53,8 +53,8 @@ fn answer(found: Result<Option<Subscriber>>) -> Response {
         Ok(Some(Subscriber { user, workspace })) => outcome(
             DONE,
             &format!(
-                "{} is no longer reminded by e-mail of what stays disconnected in {}. \
-                 To be reminded again, sign in to Patchbay and turn it on there.",
+                "{} is no longer mailed when data sources of {} stay disconnected. \
+                 To be reminded again, sign in to Patchbay and turn reminders on there.",
                 user.name, workspace.name
             ),
             StatusCode::OK,
