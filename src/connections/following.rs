@@ -156,10 +156,10 @@ impl Connections {
             Errand::Connect(_) => connector.filter(|slug| slug.len() <= 200),
         };
         let Some(connector) = slug.and_then(|slug| self.connector_of(slug)) else {
-            return Ok(Err(NotFollowed::NoUse(NoUse::Over)));
+            return Ok(Err(NotFollowed::Refused("This data source is not to be had any more.".to_owned())));
         };
         if !self.is_open(&good.link, &connector).await? {
-            return Ok(Err(NotFollowed::Refused("This is done already.".to_owned())));
+            return Ok(Err(NotFollowed::Refused("This is done already, or not what the link is for.".to_owned())));
         }
         let asked = fields_of(kind, &connector);
         let checked = if asked.is_empty() { Ok(BTreeMap::new()) } else { connector.check_fields(fields) };

@@ -9,6 +9,7 @@ mod accept;
 mod credentials;
 mod graphql;
 mod health;
+mod links;
 mod metrics;
 mod oauth;
 mod observed;
@@ -60,7 +61,7 @@ pub fn router(
     public_url: &Url,
 ) -> Router {
     let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
-    let routes = routes.merge(unsubscribe::routes(notifications));
+    let routes = routes.merge(links::routes(connections.clone())).merge(unsubscribe::routes(notifications));
     let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
     let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))

@@ -86,10 +86,11 @@ macro_rules! embedded {
 
 static FRONT: File = embedded!("front.html", "text/html; charset=utf-8", CLOSED);
 static EXPLORER: File = embedded!("explorer.html", "text/html; charset=utf-8", CALLING);
-static ASSETS: [File; 17] = [
+static ASSETS: [File; 18] = [
     embedded!("icon.svg", "image/svg+xml", CLOSED),
     embedded!("page.css", "text/css; charset=utf-8", CLOSED),
     embedded!("front.css", "text/css; charset=utf-8", CLOSED),
+    embedded!("link.css", "text/css; charset=utf-8", CLOSED),
     embedded!("explorer.css", "text/css; charset=utf-8", CLOSED),
     embedded!("close.js", "text/javascript; charset=utf-8", CLOSED),
     embedded!("origin.js", "text/javascript; charset=utf-8", CLOSED),

@@ -1,0 +1,208 @@
+//! The pages of links, for people without a login: `/reconnect/{token}` and `/connect/{token}`.
+//!
+//! Looking changes nothing, since whatever previews a link looks too; only what is posted does something. What a link lets
+//! someone do is [`crate::connections`]'s, how its page reads is `page.rs`'s, and how often somebody may try `tries.rs`'s.
+
+mod form;
+mod page;
+mod tries;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{
+        DefaultBodyLimit, Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use entity::AttemptKind;
+use serde::Deserialize;
+use url::Url;
+use uuid::Uuid;
+
+use self::{
+    form::Form,
+    page::Problem,
+    tries::{Tries, Wait},
+};
+use super::pages::outcome;
+use crate::{
+    connections::{Connections, Followed, NoUse, NotFollowed, Offer},
+    error::Error,
+    ids::{self, Kind},
+};
+
+/// The largest form that is read, in bytes.
+const LARGEST_FORM: usize = 64 * 1024;
+/// Its own style sheet and picture, forms to itself, no scripts and no frames.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
+                      frame-ancestors 'none'";
+const OVER: &str = "This link does not work any more";
+
+#[derive(Clone)]
+struct Desk {
+    connections: Connections,
+    tries: Arc<Tries>,
+    kind: AttemptKind,
+}
+
+/// The routes of both kinds of links.
+pub(super) fn routes(connections: Connections) -> Router {
+    let tries = Arc::new(Tries::new());
+    let pages = |path, kind| {
+        let desk = Desk { connections: connections.clone(), tries: tries.clone(), kind };
+        Router::new().route(path, get(look).post(act)).with_state(desk)
+    };
+    pages("/reconnect/{token}", AttemptKind::Reconnect)
+        .merge(pages("/connect/{token}", AttemptKind::Connect))
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(middleware::map_response(guarded))
+}
+
+/// Whoever comes back from a provider names their attempt.
+#[derive(Deserialize)]
+struct Asked {
+    attempt: Option<String>,
+}
+
+async fn look(
+    State(desk): State<Desk>,
+    method: Method,
+    Path(token): Path<String>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    if method == Method::HEAD {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let attempt = asked.ok().and_then(|Query(asked)| ids::decode(Kind::Attempt, &asked.attempt?));
+    // What came of an attempt may have to be asked of the provider.
+    if attempt.is_some()
+        && let Err(wait) = desk.tries.count(&token)
+    {
+        return too_many(&wait);
+    }
+    match desk.connections.link(desk.kind, &token, attempt).await {
+        Ok(Ok(offer)) => page::offer(&offer, None),
+        Ok(Err(no_use)) => desk.refuse(no_use),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn act(
+    State(desk): State<Desk>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match desk.connections.link(desk.kind, &token, None).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(no_use)) => return desk.refuse(no_use),
+        Err(error) => return failed(&error),
+    }
+    if let Err(wait) = desk.tries.count(&token) {
+        return too_many(&wait);
+    }
+    let form = match body {
+        Ok(body) if form::is_one(&headers) => Form::read(&body),
+        Ok(_) => return unreadable("What was sent is not a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        Err(rejection) => return unreadable("What was sent is too long, or was cut off.", rejection.status()),
+    };
+    let connections = &desk.connections;
+    let followed = match (form.attempt, form.account.clone()) {
+        (Some(attempt), account) => {
+            connections.choose_account(desk.kind, &token, attempt, account.unwrap_or_default()).await
+        }
+        (None, _) => connections.follow(desk.kind, &token, form.connector.as_deref(), &form.fields).await,
+    };
+    match followed {
+        Ok(Ok(Followed::Away(address))) => page::away(&address),
+        Ok(Ok(Followed::Asks(attempt))) => see_other(&connections.link_page(desk.kind, &token, Some(attempt))),
+        Ok(Ok(Followed::Done)) => desk.done(&token).await,
+        Ok(Err(NotFollowed::NoUse(no_use))) => desk.refuse(no_use),
+        Ok(Err(NotFollowed::Field { name, fault })) => {
+            let message = page::in_words(fault);
+            desk.ask_again(&token, &form, Problem { field: Some(&name), message: &message }).await
+        }
+        Ok(Err(NotFollowed::Refused(message))) => {
+            desk.ask_again(&token, &form, Problem { field: None, message: &message }).await
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+impl Desk {
+    /// The page once more, with what was typed but its secrets, and what is wrong with it.
+    async fn ask_again(&self, token: &str, form: &Form, problem: Problem<'_>) -> Response {
+        match self.connections.link(self.kind, token, form.attempt).await {
+            Ok(Ok(offer)) => page::offer(&offer, Some((form, problem))),
+            Ok(Err(no_use)) => self.refuse(no_use),
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// One thing is done. Where others are left, the page shows them, at an address that does nothing when it is loaded again.
+    async fn done(&self, token: &str) -> Response {
+        match self.connections.link(self.kind, token, None).await {
+            Ok(Ok(_)) => see_other(&self.connections.link_page(self.kind, token, None)),
+            Ok(Err(_)) => page::all_done(self.kind),
+            Err(error) => failed(&error),
+        }
+    }
+
+    fn refuse(&self, no_use: NoUse) -> Response {
+        let message = "Ask whoever sent it to you for a new one.";
+        match no_use {
+            NoUse::Unknown => match self.tries.count_in_vain() {
+                Ok(()) => outcome(OVER, message, StatusCode::NOT_FOUND),
+                Err(wait) => too_many(&wait),
+            },
+            NoUse::Over => outcome(OVER, message, StatusCode::GONE),
+            NoUse::Done => {
+                let message = "This link was used, or is not needed any more. There is nothing left to do.";
+                outcome("This is done already", message, StatusCode::GONE)
+            }
+        }
+    }
+}
+
+/// Puts on every answer what keeps the page to whoever has its address: an address that is a secret.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn see_other(address: &Url) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, address.as_str())]).into_response()
+}
+
+fn too_many(wait: &Wait) -> Response {
+    let message = "Somebody tried this too often. Wait a moment, then load the page again.";
+    let page = outcome("Not so fast", message, StatusCode::TOO_MANY_REQUESTS);
+    ([(header::RETRY_AFTER, wait.seconds.to_string())], page).into_response()
+}
+
+fn unreadable(message: &str, status: StatusCode) -> Response {
+    outcome("This did not work", message, status)
+}
+
+fn failed(error: &Error) -> Response {
+    tracing::error!(?error, "a link could not be followed");
+    let message = "Something went wrong on this server. Nothing was changed; try again in a moment.";
+    outcome("This did not work", message, StatusCode::SERVICE_UNAVAILABLE)
+}
