@@ -24,7 +24,6 @@ use axum::{
 use entity::AttemptKind;
 use serde::Deserialize;
 use url::Url;
-use uuid::Uuid;
 
 use self::{
     form::Form,
@@ -33,7 +32,7 @@ use self::{
 };
 use super::pages::outcome;
 use crate::{
-    connections::{Connections, Followed, NoUse, NotFollowed, Offer},
+    connections::{Connections, Followed, NoUse, NotFollowed},
     error::Error,
     ids::{self, Kind},
 };

@@ -32,6 +32,7 @@ mod identity_provider;
 mod incidents;
 mod inputs;
 mod layering;
+mod links;
 mod logs;
 mod lost_accounts;
 mod mailing;

@@ -98,6 +98,15 @@ const MUTATIONS: &[Row] = &[
         r#"reconnect(input: { connectionId: "@connection" }) { attempt { id } errors { code message field } }"#,
         NOT_CLIENTS,
     ),
+    (
+        r#"createReconnectLink(input: { connectionId: "@connection" }) { url errors { code message field } }"#,
+        NOT_CLIENTS,
+    ),
+    (
+        r#"createConnectLink(input: { clientId: "@client", connectors: ["sandbox-ads"] })
+           { url errors { code message field } }"#,
+        STAFF,
+    ),
     ("markNotificationsRead(input: {}) { viewer { id } errors { code message field } }", NOT_CLIENTS),
     (
         "updateNotificationPreferences(input: { reminderEmails: false }) { viewer { reminderEmails } errors { code message field } }",
@@ -252,6 +261,8 @@ async fn what_is_never_permitted_is_forbidden_before_anything_is_looked_up() {
     let never = [
         (&agency.acme_login, "removeConnection", json!({ "connectionId": nothing })),
         (&agency.acme_login, "reconnect", json!({ "connectionId": "" })),
+        (&agency.acme_login, "createReconnectLink", json!({ "connectionId": nothing, "expiresInHours": 0 })),
+        (&agency.member, "createConnectLink", json!({ "clientId": nothing, "connectors": [] })),
         (&agency.acme_login, "updateConnection", json!({ "connectionId": nothing, "name": null })),
         (&agency.acme_login, "shareConnection", json!({ "connectionId": nothing })),
         (&agency.acme_login, "connectAccounts", json!({ "authorizationId": nothing, "accounts": [] })),
@@ -299,6 +310,7 @@ async fn a_member_tends_what_is_shared_disposes_of_what_they_made_and_finds_noth
         ("updateConnection", json!({ "name": "Renamed" }), ["done", "done", "NOT_FOUND"]),
         ("checkConnection", json!({}), ["done", "done", "NOT_FOUND"]),
         ("reconnect", json!({}), ["done", "done", "NOT_FOUND"]),
+        ("createReconnectLink", json!({}), ["done", "done", "NOT_FOUND"]),
         ("shareConnection", json!({ "userIds": [agency.newcomer.id] }), ["done", "FORBIDDEN", "NOT_FOUND"]),
         ("unshareConnection", json!({ "userIds": [agency.newcomer.id] }), ["done", "FORBIDDEN", "NOT_FOUND"]),
         ("removeConnection", json!({}), ["done", "FORBIDDEN", "NOT_FOUND"]),

@@ -125,6 +125,18 @@ const MUTATIONS: &[Place] = &[
         NotFound(&["authorizationId"]),
     ),
     (
+        "CreateReconnectLinkInput.connectionId",
+        Kind::Connection,
+        "createReconnectLink(input: { connectionId: $id })",
+        NotFound(&["connectionId"]),
+    ),
+    (
+        "CreateConnectLinkInput.clientId",
+        Kind::Client,
+        r#"createConnectLink(input: { clientId: $id, connectors: ["sandbox-ads"] })"#,
+        NotFound(&["clientId"]),
+    ),
+    (
         "RemoveConnectionInput.connectionId",
         Kind::Connection,
         "removeConnection(input: { connectionId: $id })",

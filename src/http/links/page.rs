@@ -3,15 +3,12 @@
 //! It has no script. What a workspace calls itself, its people and its clients is escaped by the templates; what was typed into
 //! a secret field is never shown again.
 
-use std::sync::LazyLock;
-
 use askama::Template;
 use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Response},
 };
 use entity::AttemptKind;
-use regex::Regex;
 use url::Url;
 
 use super::{
@@ -25,10 +22,6 @@ use crate::{
     ids::{self, Kind},
     provider::Account,
 };
-
-/// A link in Markdown, and its text.
-#[expect(clippy::expect_used, reason = "the expression is a constant, and a test uses it")]
-static LINKED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[([^\]]*)\]\([^)]*\)").expect("an expression"));
 
 /// What is wrong with what was sent.
 #[derive(Clone, Copy)]
@@ -250,7 +243,19 @@ fn needs(markdown: &str) -> Vec<String> {
         }
         goes_on = !line.is_empty();
     }
-    said.iter().map(|text| LINKED.replace_all(text, "$1").replace(['*', '`', '<', '>'], "")).collect()
+    said.iter().map(|text| without_addresses(text).replace(['*', '`', '<', '>'], "")).collect()
+}
+
+/// Text of Markdown in which a link is its words alone.
+fn without_addresses(text: &str) -> String {
+    let (mut said, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("](") {
+        let Some((_, behind)) = after.split_once(')') else { break };
+        let (ahead, words) = before.rsplit_once('[').unwrap_or((before, ""));
+        said.extend([ahead, words]);
+        rest = behind;
+    }
+    said + rest
 }
 
 fn written(page: &impl Template, status: StatusCode) -> Response {

@@ -51,6 +51,8 @@ const ROWS: &[Row] = &[
         "Connection",
     ),
     ("reconnect", r#"{"connectionId": "@connection"}"#, "attempt.started", "AuthorizationAttempt"),
+    ("createReconnectLink", r#"{"connectionId": "@connection"}"#, "link.created", "Connection"),
+    ("createConnectLink", r#"{"clientId": "@client", "connectors": ["sandbox-ads"]}"#, "link.created", "Client"),
     ("markNotificationsRead", "{}", "notification.read", "User"),
     ("updateNotificationPreferences", r#"{"reminderEmails": false}"#, "user.preferences_changed", "User"),
     ("createClient", r#"{"name": "Initech"}"#, "client.created", "Client"),

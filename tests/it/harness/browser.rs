@@ -30,9 +30,20 @@ impl Browser {
 
     /// Opens an address, sending the cookies and keeping new ones.
     pub async fn opens(&self, url: &str) -> Landing {
+        self.lands(self.http.get(url)).await
+    }
+
+    /// Sends a form.
+    pub async fn submits(&self, url: &str, form: &[(&str, &str)]) -> Landing {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let media = "application/x-www-form-urlencoded";
+        self.lands(self.http.post(url).header("content-type", media).body(body)).await
+    }
+
+    async fn lands(&self, request: reqwest::RequestBuilder) -> Landing {
         let cookies: Vec<String> =
             self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let response = self.http.get(url).header("cookie", cookies.join("; ")).send().await.unwrap();
+        let response = request.header("cookie", cookies.join("; ")).send().await.unwrap();
         for cookie in response.headers().get_all("set-cookie") {
             let (name, value) = cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
             self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());

@@ -32,12 +32,14 @@ async fn a_mutation_finds_nothing_by_what_is_no_id_and_says_which_one() {
     let (stage, client, connection) = furnished().await;
     let dataset = stage.admin.makes_dataset(&connection, "invoices").await;
     let query = json!({ "http": { "path": "invoices", "rowsPointer": "/rows" } });
-    let tried: [(&str, &str, &str, Value); 17] = [
+    let tried: [(&str, &str, &str, Value); 19] = [
         ("removeConnection", "connectionId", "connection", json!({})),
         ("updateConnection", "connectionId", "connection", json!({ "name": "x" })),
         ("checkConnection", "connectionId", "connection", json!({})),
         ("reportDisconnection", "connectionId", "connection", json!({ "message": "x" })),
         ("reconnect", "connectionId", "connection", json!({})),
+        ("createReconnectLink", "connectionId", "connection", json!({})),
+        ("createConnectLink", "clientId", "client", json!({ "connectors": ["sandbox-ads"] })),
         ("shareConnection", "connectionId", "connection", json!({ "userIds": [] })),
         ("updateConnection", "clientId", "client", json!({ "connectionId": connection })),
         ("updateClient", "clientId", "client", json!({ "name": "x" })),

@@ -173,7 +173,8 @@ const CHANGES: &str =
     "subscription { connectionsChanged { kind connections { id name status disconnection { message } } } }";
 
 /// Connects, breaks, mends and removes, with a sign-in and with a key, and runs into every kind of refusal on the way.
-async fn live_through_everything(server: &Server, admin: &Person, heard: &mut Heard) {
+/// What the address of a link ends in comes back.
+async fn live_through_everything(server: &Server, admin: &Person, heard: &mut Heard) -> String {
     let (sandbox, browser) = (&server.sandbox, Browser::new(server.sandbox.clone()));
     let mut socket = admin.socket().await;
     socket.subscribe("changes", CHANGES, json!({})).await;
@@ -250,9 +251,31 @@ async fn live_through_everything(server: &Server, admin: &Person, heard: &mut He
     browser.signs_in(waiting["authorizationUrl"].as_str().unwrap(), "ben").await;
     heard.0.push(admin.attempt(waiting["id"].as_str().unwrap()).await.to_string());
     heard.everything(admin).await;
+    let link = follow_a_link(server, admin, heard).await;
 
     admin.does("removeConnection", json!({ "connectionId": billing }), "").await;
     until(&mut socket, heard, "REMOVED").await;
+    link
+}
+
+/// Somebody without a login comes as far as the choice of an account, and types a key that is refused; what the link's
+/// address ends in.
+async fn follow_a_link(server: &Server, admin: &Person, heard: &mut Heard) -> String {
+    let client = admin.creates_client("Acme").await;
+    let input = json!({ "clientId": client, "connectors": ["sandbox-ads", "sandbox-billing"] });
+    let link = admin.does("createConnectLink", input, "url").await["url"].as_str().unwrap().to_owned();
+    let browser = Browser::new(server.sandbox.clone());
+    heard.0.push(browser.opens(&link).await.body);
+    let typed = [("connector", "sandbox-billing"), ("field.api_key", TYPED)];
+    heard.0.push(browser.submits(&link, &typed).await.body);
+    let away = browser.submits(&link, &[("connector", "sandbox-ads")]).await.body;
+    let start = away.split("0;url=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    heard.0.push(away);
+    let callback = browser.allows(&start, "ada").await;
+    server.tap.note_query(&callback);
+    let back = browser.opens(callback.as_str()).await;
+    heard.0.push(browser.opens(back.location.unwrap().as_str()).await.body);
+    link.rsplit('/').next().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,7 +283,7 @@ async fn no_secret_is_in_the_database_in_the_log_or_in_an_answer() {
     let mut server = Server::start().await;
     let admin = server.admin().await;
     let mut heard = Heard::default();
-    live_through_everything(&server, &admin, &mut heard).await;
+    let link = live_through_everything(&server, &admin, &mut heard).await;
     for path in ["/", "/healthz", "/readyz", "/graphql", "/oauth/callback?state=x&code=x", "/nowhere"] {
         let response = crate::harness::http().get(server.url.join(path).unwrap()).send().await.unwrap();
         heard.0.push(response.text().await.unwrap());
@@ -269,6 +292,7 @@ async fn no_secret_is_in_the_database_in_the_log_or_in_an_answer() {
     let mut secrets = server.tap.secrets();
     assert!(secrets.len() >= 12, "too few secrets passed by: {secrets:?}");
     secrets.extend([JWT_SECRET, &KEYS[5..], &admin.token, SAID, TYPED].map(str::to_owned));
+    secrets.push(link);
     secrets.extend(server.sandbox.keys().into_iter().map(|key| key.value));
     let stored = stored(&server).await;
     server.stop().await;
