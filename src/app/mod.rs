@@ -202,8 +202,8 @@ impl App {
             _ = work => {}
             () = self.overdue() => tracing::warn!("what was not done in {} s was cut off", DRAIN.as_secs()),
         }
-        if let Some(mailer) = &self.mailer {
-            mailer.close().await;
+        if let Some(reminders) = &self.jobs.reminders {
+            reminders.close().await;
         }
         match tokio::time::timeout(CLOSE, self.db.close()).await {
             Ok(closed) => Ok(closed?),

@@ -13,7 +13,7 @@ mod tray;
 mod write;
 
 pub use changes::TrayEvent;
-pub use reminders::{JOB as REMIND, Parts as RemindersParts, Reminders};
 pub use preferences::{Subscriber, UpdatePreferences};
+pub use reminders::{JOB as REMIND, Parts as RemindersParts, Reminders};
 pub use tray::{Notifications, Read, added_entry};
 pub use write::{Covered, News, again, write, write_to_admins};

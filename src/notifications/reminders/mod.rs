@@ -172,6 +172,11 @@ impl Reminders {
         Ok(id.filter(|_| matches!(written, TryInsertResult::Inserted(rows) if rows > 0)))
     }
 
+    /// Takes leave of the mail server.
+    pub async fn close(&self) {
+        self.mailer.close().await;
+    }
+
     /// Makes whatever waits for another try due at once: for the start of a server, which may end an outage of its own.
     pub async fn hurry(&self) -> Result<()> {
         let now = self.clock.now();
