@@ -72,7 +72,6 @@ pub struct App {
     pub db: Db,
     pub people: People,
     pub connections: Connections,
-    pub notifications: Notifications,
     pub jobs: Jobs,
     pub public_url: Url,
     transport: Transport,
@@ -189,7 +188,7 @@ impl App {
             db.clone(),
             &public_url,
         );
-        Ok(Self { db, people, connections, notifications, jobs, public_url, transport, router, stop })
+        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.

@@ -29,7 +29,7 @@ async fn rows(stage: &Stage, person: &Person) -> (user::Model, workspace::Model)
 /// As it is in their letters.
 async fn link(stage: &Stage, person: &Person) -> Url {
     let (user, workspace) = rows(stage, person).await;
-    stage.notifications.unsubscribe_url(&user, &workspace)
+    stage.jobs.notifications.unsubscribe_url(&user, &workspace)
 }
 
 async fn opens(method: Method, url: Url) -> Response {
@@ -127,10 +127,10 @@ async fn no_other_link_turns_anything_off() {
     let stranger = stage.stranger().await;
     let (user, workspace) = rows(&stage, &stage.admin).await;
     let (foreigner, elsewhere) = rows(&stage, &stranger).await;
-    let ours = stage.notifications.unsubscribe_url(&user, &workspace);
+    let ours = stage.jobs.notifications.unsubscribe_url(&user, &workspace);
     let token = ours.path_segments().unwrap().next_back().unwrap().to_owned();
-    let of_key_elsewhere = stage.notifications.unsubscribe_url(&user, &elsewhere);
-    let of_them_by_our_key = stage.notifications.unsubscribe_url(&foreigner, &workspace);
+    let of_key_elsewhere = stage.jobs.notifications.unsubscribe_url(&user, &elsewhere);
+    let of_them_by_our_key = stage.jobs.notifications.unsubscribe_url(&foreigner, &workspace);
     let altered: String = token.chars().rev().collect();
     let mut wrong = vec![of_key_elsewhere, of_them_by_our_key];
     for other in ["x", &token[..22], &token[..42], &format!("{token}AAAA"), &altered, &stage.admin.id, "%00", "%FF"] {

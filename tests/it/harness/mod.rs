@@ -27,7 +27,6 @@ use patchbay::{
     db::Db,
     ids::{self, Kind},
     jobs::Jobs,
-    notifications::Notifications,
     people::{CreateWorkspace, People},
     provider::{Resolve, SystemResolver},
     sandbox::{Options, Sandbox},
@@ -101,7 +100,6 @@ pub struct Stage {
     pub jobs: Jobs,
     pub db: Db,
     pub people: People,
-    pub notifications: Notifications,
     pub database: Arc<Database>,
     /// The first ADMIN of the first workspace.
     pub admin: Person,
@@ -189,29 +187,13 @@ impl Stage {
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
         let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
-        let notifications = app.notifications.clone();
         let jwt = JwtSecret::new(&JWT_SECRET.into()).unwrap();
         let listening = tokio::spawn(async move { app.listen(listener).await });
 
         let admin = found(&people, &jwt, clock, &url, "Lighthouse", "mara@lighthouse.example").await;
         let (clock, sandbox, database) = (clock.clone(), sandbox.clone(), database.clone());
         let running = stop.drop_guard();
-        Self {
-            url,
-            clock,
-            sandbox,
-            jobs,
-            db,
-            people,
-            notifications,
-            database,
-            admin,
-            jwt,
-            setup,
-            world,
-            running,
-            listening,
-        }
+        Self { url, clock, sandbox, jobs, db, people, database, admin, jwt, setup, world, running, listening }
     }
 
     /// The ADMIN of another workspace on the same server.
