@@ -5,7 +5,7 @@
 //! ```text
 //! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
 //!      → journal, catalogue, vault, mail → access → pages, patch, claims → ids, cursor, error, config, db
-//!      → clock, spelling, telemetry (and the crates `entity` and `migration`)
+//!      → clock, line, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
 //! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
@@ -27,6 +27,7 @@ pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod journal;
+mod line;
 pub mod mail;
 pub mod notifications;
 pub mod pages;

@@ -24,8 +24,9 @@ use self::{idle::Idle, server::Server};
 
 /// How long it may take until a mail server is ready for a letter: names looked up, connected, encrypted, signed in.
 const OPENING: Duration = Duration::from_secs(30);
-/// How long it may take to hand over one letter. Some servers look for spam before they answer.
-const HANDING_OVER: Duration = Duration::from_secs(120);
+/// How long it may take to hand over one letter. Some servers look for spam before they answer, and one that is not waited for
+/// may have taken it (RFC 5321 §4.5.3.2.6).
+const HANDING_OVER: Duration = Duration::from_secs(600);
 
 /// Hands letters to the operator's mail server; cheap to clone.
 #[derive(Clone)]

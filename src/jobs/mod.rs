@@ -126,7 +126,7 @@ impl Jobs {
             self.ask_once(what).await?;
         }
         for job in Job::ALL {
-            self.round(job).await?;
+            self.round(job, &CancellationToken::new()).await?;
         }
         Ok(())
     }
@@ -138,21 +138,21 @@ impl Jobs {
             _ => self.settings.tick,
         };
         while !stop.is_cancelled() {
-            if let Err(error) = self.round(job).await {
+            if let Err(error) = self.round(job, &stop).await {
                 tracing::error!(job = job.name(), ?error, "a job failed; it is tried again");
             }
             let _ = tokio::time::timeout(pause, stop.cancelled()).await;
         }
     }
 
-    async fn round(&self, job: Job) -> Result<()> {
+    async fn round(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let begun = Instant::now();
-        let done = self.do_due(job).await;
+        let done = self.do_due(job, stop).await;
         self.telemetry.round(job.name(), begun.elapsed(), done.is_err());
         done
     }
 
-    async fn do_due(&self, job: Job) -> Result<()> {
+    async fn do_due(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         match job {
             Job::WatchIncidents => self.connections.watch_incidents(job.name()).await?,
             Job::WarnOfEnds => self.warn_of_ends(job).await?,
@@ -162,7 +162,7 @@ impl Jobs {
                     self.journal.sweep(*topic, *keep).await?;
                 }
             }
-            Job::Remind => self.remind(job).await?,
+            Job::Remind => self.remind(job, stop).await?,
             Job::SweepAnswers => self.kept_answers.sweep().await?,
             Job::SweepTrays => self.notifications.sweep().await?,
         }
@@ -179,10 +179,16 @@ impl Jobs {
         Ok(())
     }
 
-    async fn remind(&self, job: Job) -> Result<()> {
+    /// Prepares between deliveries, too: one that takes long holds up nobody's next run.
+    async fn remind(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let Some(reminders) = &self.reminders else { return Ok(()) };
-        let failed = reminders.prepare().await? + reminders.deliver_due().await?;
-        self.telemetry.failed(job.name(), failed);
-        Ok(())
+        loop {
+            self.telemetry.failed(job.name(), reminders.prepare().await?);
+            let Some(failed) = reminders.deliver_some().await? else { return Ok(()) };
+            self.telemetry.failed(job.name(), failed);
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use lettre::transport::smtp::{
 };
 
 use super::{Unsent, form::Written, server::Server};
+use crate::line::one_line;
 
 /// How long one address of the mail server is tried.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -87,16 +88,12 @@ fn is_about_the_letter(error: &Error) -> bool {
 fn words(server: &Server, error: &Error) -> String {
     // The outer errors only say of what kind the innermost is.
     let innermost = iter::successors(error.source(), |&outer| outer.source()).last().map(ToString::to_string);
-    let innermost = innermost.map(|said| one_line(&said)).filter(|said| !server.gives_away(said));
+    let innermost = innermost.filter(|said| !server.gives_away(said));
     let words = match (error.status(), innermost) {
         (Some(code), Some(said)) => format!("{code} {said}"),
         (Some(code), None) => code.to_string(),
         (None, Some(said)) => format!("the mail server cannot be used: {said}"),
         (None, None) => "the mail server cannot be used".to_owned(),
     };
-    words.trim_end().chars().take(LONGEST).collect()
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).collect()
+    one_line(&words, LONGEST)
 }

@@ -1,7 +1,7 @@
 //! A letter as it goes over the wire (RFC 5322, MIME), and the addresses on its envelope.
 //!
-//! Names and subjects are other people's words: in a header they are one line without control characters, and encoded.
-//! The same letter is the same bytes each time.
+//! Names and subjects are other people's words: in a header they are one line, and encoded. Nothing is added by chance: one
+//! [`Letter`] is the same bytes each time.
 
 use lettre::{
     Address, Message,
@@ -14,6 +14,7 @@ use url::Host;
 use uuid::Uuid;
 
 use super::{Letter, Unsent};
+use crate::line::one_line;
 
 /// How much of a name or a subject a header shows, in characters: no line gets longer than the 998 octets of RFC 5322
 /// §2.1.1.
@@ -29,11 +30,11 @@ pub(super) struct Written {
 /// Writes `letter` out.
 pub(super) fn write(from: &Mailbox, letter: &Letter) -> Result<Written, Unsent> {
     let to = address(&letter.to_email).ok_or_else(|| Unsent::Never("not an e-mail address".to_owned()))?;
-    let name = Some(header_text(&letter.to_name)).filter(|name| !name.is_empty());
+    let name = Some(one_line(&letter.to_name, LONGEST)).filter(|name| !name.is_empty());
     let mut message = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(name, to.clone()))
-        .subject(header_text(&letter.subject))
+        .subject(one_line(&letter.subject, LONGEST))
         .date(letter.at.into())
         .message_id(Some(letter.message_id.clone()))
         // RFC 3834 §5: nobody's holiday answers it.
@@ -70,14 +71,6 @@ fn part(kind: ContentType, text: &str) -> SinglePart {
 
 fn header(name: &'static str, value: String) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value)
-}
-
-/// On one line, without control characters, not too long.
-fn header_text(text: &str) -> String {
-    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
-    let words: Vec<&str> =
-        text.split(|letter: char| breaks(letter) || letter == ' ').filter(|word| !word.is_empty()).collect();
-    words.join(" ").chars().take(LONGEST).collect()
 }
 
 /// `a@b.example`, or `Name <a@b.example>`.

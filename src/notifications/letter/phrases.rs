@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::Outage;
+use crate::line::one_line;
 
 /// How many characters of a name are shown.
 const LONGEST_NAME: usize = 80;
@@ -46,7 +47,7 @@ pub(super) fn preview(outages: &[Outage], now: DateTime<Utc>) -> String {
 }
 
 pub(super) fn greeting(person: &str) -> String {
-    match line(person, LONGEST_NAME) {
+    match one_line(person, LONGEST_NAME) {
         name if name.is_empty() => "Hello,".to_owned(),
         name => format!("Hello {name},"),
     }
@@ -73,8 +74,8 @@ pub(super) fn lead(outages: &[Outage], now: DateTime<Utc>) -> String {
 pub(super) fn rest(count: usize) -> Option<String> {
     match count {
         0 => None,
-        1 => Some("1 more data source is disconnected. The console lists them all.".to_owned()),
-        count => Some(format!("{count} more data sources are disconnected. The console lists them all.")),
+        1 => Some("1 more data source is disconnected. Sign in to see them all.".to_owned()),
+        count => Some(format!("{count} more data sources are disconnected. Sign in to see them all.")),
     }
 }
 
@@ -99,12 +100,12 @@ pub(super) fn name(given: &str) -> String {
 
 /// A name on one line, where there is one.
 pub(super) fn account(given: &str) -> Option<String> {
-    Some(line(given, LONGEST_NAME)).filter(|name| !name.is_empty())
+    Some(one_line(given, LONGEST_NAME)).filter(|name| !name.is_empty())
 }
 
 /// One paragraph.
 pub(super) fn message(given: &str) -> String {
-    line(given, LONGEST_MESSAGE)
+    one_line(given, LONGEST_MESSAGE)
 }
 
 /// E.g. `Acme and Globex`, or five names `and 195 more clients`.
@@ -155,38 +156,8 @@ fn list<T>(all: &[T], most: usize, say: impl Fn(&T) -> String) -> String {
 }
 
 fn shown(given: &str, most: usize) -> String {
-    match line(given, most) {
+    match one_line(given, most) {
         name if name.is_empty() => "(no name)".to_owned(),
         name => name,
     }
-}
-
-/// `given` on one line that shows what it holds: white space is one space, and what has no shape of its own, or turns the
-/// direction of what follows, is left out. At most `most` characters.
-fn line(given: &str, most: usize) -> String {
-    let visible: String = given.chars().filter(|letter| letter.is_whitespace() || !shapeless(*letter)).collect();
-    let mut line = String::with_capacity(visible.len());
-    for word in visible.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if let Some((end, _)) = line.char_indices().nth(most) {
-        let kept = line.char_indices().nth(most.saturating_sub(1)).map_or(end, |(at, _)| at);
-        line.truncate(kept);
-        line.truncate(line.trim_end().len());
-        line.push('…');
-    }
-    line
-}
-
-/// Controls, and those of Unicode's format characters (category Cf) that no name needs: soft hyphen, bidirectional marks,
-/// overrides and isolates (UAX #9 §2), zero width space, word joiner, byte order mark, annotation marks. The joiners
-/// U+200C and U+200D stay: Persian and emoji are written with them.
-fn shapeless(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }

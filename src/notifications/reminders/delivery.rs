@@ -10,7 +10,8 @@ use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, workspace}
 use futures_util::{StreamExt, stream};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use serde_json::json;
@@ -36,6 +37,8 @@ const AT_ONCE: usize = 4;
 /// How long after the first failure it is tried again; the wait doubles from then on.
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(1);
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
+/// How long one waits that failed by no fault of the mail server's.
+const AFTER_A_FAILURE: TimeDelta = TimeDelta::minutes(1);
 
 /// The right to deliver a reminder.
 #[derive(Debug, Clone, Copy)]
@@ -44,30 +47,29 @@ struct Claim {
     reminder: Uuid,
 }
 
-/// What became of one.
+/// What became of one. Those that are over say of which disconnections the person was told.
 enum Outcome {
-    /// It left, and told of these disconnections.
     Sent(Vec<Uuid>),
     /// There is nothing to tell any more, or nobody to tell it to.
     Dropped,
-    Unsent(Unsent),
+    /// For good.
+    Refused(Vec<Uuid>, String),
+    PutOff(String),
 }
 
 impl Reminders {
-    /// Delivers what is due. How many failed for want of anything but a mail server that takes them.
-    pub async fn deliver_due(&self) -> Result<usize> {
-        let mut failed = 0;
-        loop {
-            let mut claims = Vec::new();
-            for reminder in self.due().await? {
-                claims.extend(self.claim(reminder).await?);
-            }
-            if claims.is_empty() {
-                return Ok(failed);
-            }
-            let delivered = stream::iter(claims).map(|claim| self.deliver_claimed(claim)).buffer_unordered(AT_ONCE);
-            failed += delivered.filter(|delivered| std::future::ready(!*delivered)).count().await;
+    /// Delivers a few of those that are due; none where nothing is. How many failed for want of anything but a mail server
+    /// that takes them.
+    pub async fn deliver_some(&self) -> Result<Option<usize>> {
+        let mut claims = Vec::new();
+        for reminder in self.due().await? {
+            claims.extend(self.claim(reminder).await?);
         }
+        if claims.is_empty() {
+            return Ok(None);
+        }
+        let delivered = stream::iter(claims).map(|claim| self.deliver_claimed(claim)).buffer_unordered(AT_ONCE);
+        Ok(Some(delivered.filter(|delivered| std::future::ready(!*delivered)).count().await))
     }
 
     /// The next that are due and free.
@@ -126,29 +128,40 @@ impl Reminders {
             self.record(claim, &row, outcome).await
         };
         let Err(error) = claims::under(delivered, || self.prolong(claim)).await else { return true };
-        // Its claim runs out by itself, and it is due again.
         tracing::error!(job = JOB, reminder = %claim.reminder, ?error, "this one failed; it is tried again");
+        if let Err(error) = self.put_off(claim).await {
+            tracing::error!(job = JOB, reminder = %claim.reminder, ?error, "it could not be put off");
+        }
         false
     }
 
-    async fn hand_over(&self, row: &reminder::Model) -> Result<Outcome> {
-        let told: Vec<Uuid> = reminder_disconnection::Entity::find()
-            .select_only()
-            .column(reminder_disconnection::Column::DisconnectionId)
-            .filter(reminder_disconnection::Column::ReminderId.eq(row.id))
-            .into_tuple()
-            .all(self.db.reader())
+    /// Gives back the claim of one that failed here, for a while.
+    async fn put_off(&self, claim: Claim) -> Result<()> {
+        reminder::Entity::update_many()
+            .col_expr(reminder::Column::SendAt, Expr::value(self.clock.now() + AFTER_A_FAILURE))
+            .col_expr(reminder::Column::ClaimedBy, Expr::value(None::<Uuid>))
+            .col_expr(reminder::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .filter(reminder::Column::Id.eq(claim.reminder))
+            .filter(reminder::Column::ClaimedBy.eq(claim.run))
+            .exec(self.db.writer())
             .await?;
-        let all = owed(self.db.reader(), row.workspace_id, Which::These(&told)).await?;
-        let Some(mine) = all.into_iter().find(|owed| owed.person.id == row.user_id) else {
+        Ok(())
+    }
+
+    async fn hand_over(&self, row: &reminder::Model) -> Result<Outcome> {
+        let listed = listed(self.db.reader(), row.id).await?;
+        let lasting = owed(self.db.reader(), row.workspace_id, Which::These(&listed)).await?;
+        let Some(mine) = lasting.into_iter().find(|owed| owed.person.id == row.user_id) else {
             return Ok(Outcome::Dropped);
         };
         let workspace = workspace::Entity::find_by_id(row.workspace_id).one(self.db.reader()).await?;
         let workspace = workspace.ok_or_else(|| Error::internal("a reminder without its workspace"))?;
         let letter = self.letter(row, &workspace, &mine).await?;
+        let told = mine.outages.into_keys().collect();
         Ok(match self.mailer.send(&letter).await {
-            Ok(()) => Outcome::Sent(mine.outages.into_keys().collect()),
-            Err(unsent) => Outcome::Unsent(unsent),
+            Ok(()) => Outcome::Sent(told),
+            Err(Unsent::Never(problem)) => Outcome::Refused(told, problem),
+            Err(Unsent::Later(problem)) => Outcome::PutOff(problem),
         })
     }
 
@@ -167,11 +180,11 @@ impl Reminders {
                 written.sent_at = Set(Some(now));
             }
             Outcome::Dropped => written.status = Set(ReminderStatus::Dropped),
-            Outcome::Unsent(Unsent::Never(problem)) => {
+            Outcome::Refused(_, problem) => {
                 written.status = Set(ReminderStatus::Refused);
                 written.problem = Set(Some(problem.clone()));
             }
-            Outcome::Unsent(Unsent::Later(problem)) => {
+            Outcome::PutOff(problem) => {
                 written.failures = Set(row.failures.saturating_add(1));
                 written.send_at = Set(Some(now + wait(row.failures)));
                 written.problem = Set(Some(problem.clone()));
@@ -187,8 +200,10 @@ impl Reminders {
         if updated.rows_affected == 0 {
             return Ok(());
         }
-        if let Outcome::Sent(told) = &outcome {
-            forget_untold(&txn, row.id, told).await?;
+        match &outcome {
+            Outcome::Sent(told) | Outcome::Refused(told, _) => forget_untold(&txn, row.id, told).await?,
+            Outcome::Dropped => forget_untold(&txn, row.id, &[]).await?,
+            Outcome::PutOff(_) => {}
         }
         self.journal.commit(txn, row.workspace_id, entry(row, &outcome).into_iter().collect()).await?;
         self.note(row, &outcome);
@@ -206,11 +221,11 @@ impl Reminders {
                 self.letters.count("dropped");
                 tracing::info!(%reminder, %user, "a reminder had nothing left to tell");
             }
-            Outcome::Unsent(Unsent::Later(problem)) => {
+            Outcome::PutOff(problem) => {
                 self.letters.count("put_off");
                 tracing::warn!(%reminder, %user, problem, "a reminder could not leave; it is tried again");
             }
-            Outcome::Unsent(Unsent::Never(problem)) => {
+            Outcome::Refused(_, problem) => {
                 self.letters.count("refused");
                 tracing::warn!(%reminder, %user, problem, "a reminder was refused");
             }
@@ -218,22 +233,26 @@ impl Reminders {
     }
 }
 
-/// What was not in the letter, since it healed or was added while the letter left, is not told of: should it last, the next run tells it.
-async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid]) -> Result<()> {
-    use reminder_disconnection::Column::{DisconnectionId, ReminderId};
-    let all: Vec<Uuid> = reminder_disconnection::Entity::find()
+/// The disconnections that a reminder is to tell of.
+async fn listed(db: &impl ConnectionTrait, reminder: Uuid) -> Result<Vec<Uuid>> {
+    Ok(reminder_disconnection::Entity::find()
         .select_only()
-        .column(DisconnectionId)
-        .filter(ReminderId.eq(reminder))
+        .column(reminder_disconnection::Column::DisconnectionId)
+        .filter(reminder_disconnection::Column::ReminderId.eq(reminder))
         .into_tuple()
-        .all(txn)
-        .await?;
+        .all(db)
+        .await?)
+}
+
+/// What the person was not told of, since it had healed, or was added while the letter left, is off the list: should it last, or
+/// begin again, the next run tells it.
+async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid]) -> Result<()> {
     let told: HashSet<&Uuid> = told.iter().collect();
-    let untold: Vec<Uuid> = all.into_iter().filter(|id| !told.contains(id)).collect();
+    let untold: Vec<Uuid> = listed(txn, reminder).await?.into_iter().filter(|id| !told.contains(id)).collect();
     for part in untold.chunks(BATCH) {
         reminder_disconnection::Entity::delete_many()
-            .filter(ReminderId.eq(reminder))
-            .filter(DisconnectionId.is_in(part.iter().copied()))
+            .filter(reminder_disconnection::Column::ReminderId.eq(reminder))
+            .filter(reminder_disconnection::Column::DisconnectionId.is_in(part.iter().copied()))
             .exec(txn)
             .await?;
     }
@@ -244,8 +263,10 @@ async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid])
 fn entry(row: &reminder::Model, outcome: &Outcome) -> Option<NewEntry> {
     let (action, details) = match outcome {
         Outcome::Sent(told) => ("reminder.sent", json!({ "day": row.day, "disconnections": told.len() })),
-        Outcome::Unsent(Unsent::Never(problem)) => ("reminder.refused", json!({ "day": row.day, "problem": problem })),
-        Outcome::Dropped | Outcome::Unsent(Unsent::Later(_)) => return None,
+        Outcome::Refused(told, problem) => {
+            ("reminder.refused", json!({ "day": row.day, "disconnections": told.len(), "problem": problem }))
+        }
+        Outcome::Dropped | Outcome::PutOff(_) => return None,
     };
     Some(NewEntry {
         topic: Topic::Audit,

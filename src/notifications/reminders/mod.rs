@@ -25,8 +25,8 @@ use chrono::TimeDelta;
 use entity::{ReminderStatus, reminder, reminder_disconnection, workspace};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-    TryInsertResult,
+    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, TryInsertResult,
     sea_query::{Expr, OnConflict},
 };
 use uuid::Uuid;
@@ -43,6 +43,7 @@ use crate::{
     ids::{self, Kind},
     journal::Journal,
     mail::Mailer,
+    people::hold_people,
     telemetry::Letters,
 };
 
@@ -93,8 +94,9 @@ impl Reminders {
             return Ok(());
         }
         let txn = self.db.begin().await?;
-        // Locked, and read again: another node may have been faster, or somebody moved the hour.
-        let held = workspace::Entity::find_by_id(workspace.id).lock_exclusive().one(&txn).await?;
+        // Held, and read again: another node may have been faster, or somebody moved the hour.
+        hold_people(&txn, workspace.id).await?;
+        let held = workspace::Entity::find_by_id(workspace.id).one(&txn).await?;
         let Some(workspace) = held else { return Ok(()) };
         let Some(run) = self.run_to_prepare(&workspace)? else { return Ok(()) };
         let since = run.at - TimeDelta::hours(workspace.reminder_after_hours.into());
@@ -135,7 +137,7 @@ impl Reminders {
 
     /// The reminder that may take more along: one that could not leave yet, else a new one; none where the day's has left.
     async fn reminder_of(&self, txn: &DatabaseTransaction, run: &Run, owed: &Owed) -> Result<Option<Uuid>> {
-        let now = self.clock.now();
+        let (now, day) = (self.clock.now(), run.day.to_string());
         let waiting = reminder::Entity::find()
             .filter(reminder::Column::UserId.eq(owed.person.id))
             .filter(reminder::Column::Status.eq(ReminderStatus::Pending))
@@ -146,9 +148,11 @@ impl Reminders {
             .await?;
         if let Some(waiting) = waiting {
             let id = waiting.id;
-            let day = run.day.to_string().max(waiting.day.clone());
             let mut waiting = waiting.into_active_model();
-            (waiting.day, waiting.send_at) = (Set(day), Set(Some(now)));
+            waiting.send_at = Set(Some(now));
+            if !has_day(txn, owed.person.id, &day).await? {
+                waiting.day = Set(day);
+            }
             reminder::Entity::update(waiting).exec(txn).await?;
             return Ok(Some(id));
         }
@@ -156,7 +160,7 @@ impl Reminders {
             id: Set(ids::new(now, &*self.entropy)),
             workspace_id: Set(owed.person.workspace_id),
             user_id: Set(owed.person.id),
-            day: Set(run.day.to_string()),
+            day: Set(day),
             status: Set(ReminderStatus::Pending),
             failures: Set(0),
             send_at: Set(Some(now)),
@@ -187,6 +191,13 @@ impl Reminders {
             .await?;
         Ok(())
     }
+}
+
+/// Whether the person has a reminder of `day`.
+async fn has_day(txn: &DatabaseTransaction, person: Uuid, day: &str) -> Result<bool> {
+    let its =
+        reminder::Entity::find().filter(reminder::Column::UserId.eq(person)).filter(reminder::Column::Day.eq(day));
+    Ok(its.count(txn).await? > 0)
 }
 
 /// Those of `disconnections` of which the person was reminded, or will be.

@@ -1,6 +1,6 @@
 //! Whom to remind of what: the owner of each connection that does not work; of one without an owner who could be reminded, the ADMINs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use entity::{Role, Status, client, connection, disconnection, disconnection_connection, user};
@@ -11,7 +11,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::{
+    access::{Action, Reach},
+    error::Result,
+    people::users_of,
+};
 
 /// How many values one statement takes.
 pub(super) const BATCH: usize = 500;
@@ -46,7 +50,8 @@ pub(super) async fn owed(db: &impl ConnectionTrait, workspace: Uuid, which: Whic
     if broken.is_empty() {
         return Ok(Vec::new());
     }
-    let people = people(db, workspace).await?;
+    let owners: BTreeSet<Uuid> = broken.iter().filter_map(|one| one.owner).collect();
+    let people = people(db, workspace, &owners.into_iter().collect::<Vec<_>>()).await?;
     let admins: Vec<Uuid> =
         people.values().filter(|person| person.role == Role::Admin).map(|person| person.id).collect();
     let mut owed: HashMap<Uuid, BTreeMap<Uuid, Vec<Broken>>> = HashMap::new();
@@ -60,15 +65,15 @@ pub(super) async fn owed(db: &impl ConnectionTrait, workspace: Uuid, which: Whic
     Ok(wanted.filter_map(|person| owed.remove(&person.id).map(|outages| Owed { person, outages })).collect())
 }
 
-/// Everybody who may look after connections.
-async fn people(db: &impl ConnectionTrait, workspace: Uuid) -> Result<HashMap<Uuid, user::Model>> {
-    let people = user::Entity::find()
-        .filter(user::Column::WorkspaceId.eq(workspace))
-        .filter(user::Column::Active.eq(true))
-        .filter(user::Column::Role.is_in([Role::Admin, Role::Staff, Role::Member]))
-        .all(db)
-        .await?;
-    Ok(people.into_iter().map(|person| (person.id, person)).collect())
+/// Those of `owners` who may be notified, and the ADMINs.
+async fn people(db: &impl ConnectionTrait, workspace: Uuid, owners: &[Uuid]) -> Result<HashMap<Uuid, user::Model>> {
+    let active = || users_of(workspace).filter(user::Column::Active.eq(true));
+    let mut people = active().filter(user::Column::Role.eq(Role::Admin)).all(db).await?;
+    for part in owners.chunks(BATCH) {
+        people.extend(active().filter(user::Column::Id.is_in(part.iter().copied())).all(db).await?);
+    }
+    let notified = |person: &user::Model| Action::BeNotified.reach(person.role) != Reach::Nothing;
+    Ok(people.into_iter().filter(notified).map(|person| (person.id, person)).collect())
 }
 
 /// The connections that lasting disconnections keep from working, in the order of the disconnections' ids.
