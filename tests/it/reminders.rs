@@ -229,6 +229,27 @@ async fn whoever_wants_no_reminders_gets_none_and_nobody_gets_them_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_letter_that_never_left_was_to_tell_is_told_another_day() {
+    let (stage, mail) = stage_with_mail().await;
+    let sam = stage.person("Sam", "STAFF", None).await;
+    stage.broken_key("lamps", &sam).await;
+    mail.fail_next(Fault::Recipient("451 4.3.0 later"));
+    stage.morning(1).await;
+    let wants = async |wanted: bool| {
+        let input = json!({ "reminderEmails": wanted });
+        stage.signed_in(&sam.id).does("updateNotificationPreferences", input, "viewer { id }").await;
+    };
+    wants(false).await;
+    stage.later(TimeDelta::minutes(1));
+    stage.run_jobs().await;
+    wants(true).await;
+    stage.at(1, 20).await;
+    assert_eq!(mail.letters().len(), 0, "there was nobody to tell when it was to leave");
+    stage.morning(2).await;
+    assert_eq!(recipients(&mail.letters()), ["sam@lighthouse.example"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_sees_when_their_own_reminder_left_and_those_who_see_all_the_first() {
     let (stage, _mail) = stage_with_mail().await;
     let member = stage.person("Mia", "MEMBER", None).await;
@@ -391,6 +412,7 @@ async fn names_make_no_header_and_no_markup() {
     let letters = mail.letters();
     assert_eq!(recipients(&letters), [MARA]);
     assert_eq!(letters[0].header("Bcc"), None);
+    assert_eq!(letters[0].header("To").map(|to| to.contains("Bcc: eve@evil.example")), Some(true), "it stays a name");
     assert!(!letters[0].html.contains("<script") && !letters[0].html.contains("<img"));
     assert!(letters[0].html.contains("&#60;img") || letters[0].html.contains("&lt;img"), "{}", letters[0].html);
 }
