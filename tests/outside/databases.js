@@ -1,9 +1,12 @@
-// The databases that a server can be started on. Each `create` returns a fresh one: its url, and how to remove it.
+// The databases that a server can be started on. Each `create` returns a fresh one: its url, and how to remove it; `sql` changes
+// what no API does, such as how long ago something began.
 
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 
 /** Where PostgreSQL listens, e.g. postgres://postgres@127.0.0.1:5432/postgres; the role must be allowed to create databases. */
@@ -13,8 +16,10 @@ export const sqlite = {
   name: 'SQLite',
   async create() {
     const folder = await mkdtemp(join(tmpdir(), 'patchbay-outside-db-'));
+    const file = join(folder, 'patchbay.db');
     return {
-      url: `sqlite://${join(folder, 'patchbay.db')}`,
+      url: `sqlite://${file}`,
+      sql: (statement) => promisify(execFile)('sqlite3', ['-bail', '-cmd', '.timeout 20000', file, statement]),
       remove: () => rm(folder, { recursive: true, force: true }),
     };
   },
@@ -29,6 +34,7 @@ export const postgres = {
     url.pathname = `/${name}`;
     return {
       url: url.href,
+      sql: (statement) => administer(statement, url.href),
       remove: () => administer(`DROP DATABASE ${name} WITH (FORCE)`),
       /** Everybody is thrown out, and nobody let in until it is open again. */
       async close() {
@@ -43,8 +49,8 @@ export const postgres = {
 /** SQLite always, PostgreSQL where there is one. */
 export const everyDatabase = postgresServer ? [sqlite, postgres] : [sqlite];
 
-async function administer(statement) {
-  const db = new pg.Client({ connectionString: postgresServer });
+async function administer(statement, connectionString = postgresServer) {
+  const db = new pg.Client({ connectionString });
   await db.connect();
   try {
     await db.query(statement);

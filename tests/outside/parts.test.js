@@ -1,16 +1,20 @@
 // The parts that the other tests lean on, without Patchbay: when these fail, the cause is not the server.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 
 import { Browser } from './browser.js';
 import { greatest, least, mean, shortest, sum } from './decimals.js';
 import { faults, startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
+import { header, startMailServer } from './mailserver.js';
 import { refuseConsent, signIn, startOidcProvider } from './oidc.js';
 import { all, endless, orders, pagings, startOrdersApi } from './ordersapi.js';
 import { everySource } from './sources.js';
+import { eventually } from './waiting.js';
 
 const redirectUri = 'https://app.example/oauth/callback';
 
@@ -256,6 +260,41 @@ for (const source of everySource) {
     await assert.rejects(as({ username: source.connector === 'mysql' ? 'root' : 'postgres', password: '' }));
   });
 }
+
+/** Hands a letter to port `argv[1]` with Python's own client. */
+const SMTPLIB = `
+import smtplib, sys
+from email.message import EmailMessage
+letter = EmailMessage()
+letter["To"], letter["Subject"] = "a@b.example", "Grüße"
+letter.set_content("text")
+letter.add_alternative("<p>html</p>", subtype="html")
+with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=10) as smtp:
+    smtp.send_message(letter, from_addr="c@d.example")
+`;
+
+test('the mail server keeps what it takes, and fails as it is told to', async (t) => {
+  const mail = await startMailServer();
+  t.after(() => mail.close());
+  const hand = () => promisify(execFile)('python3', ['-c', SMTPLIB, mail.port]);
+
+  await hand();
+  const [{ sender, to, text, html, parts, encrypted, ...letter }] = mail.taken;
+  assert.deepEqual([sender, to, text.trim(), html.trim(), encrypted], ['c@d.example', ['a@b.example'], 'text', '<p>html</p>', false]);
+  assert.deepEqual([header(letter, 'subject'), parts], ['Grüße', ['multipart/alternative', 'text/plain', 'text/html']]);
+
+  await mail.refuse('451 4.3.0 Later', { to: 'a@b.example', times: 1 });
+  await assert.rejects(hand(), /451/);
+  await mail.drop();
+  await assert.rejects(hand(), /SMTPServerDisconnected|ConnectionResetError/);
+  await mail.hold();
+  const held = hand();
+  await eventually('the letter is there', () => mail.letters.length === 3);
+  assert.deepEqual(mail.letters.map(({ answer }) => answer), ['250 Taken', null, undefined]);
+  await mail.release();
+  await held;
+  assert.deepEqual([mail.refusals.length, mail.taken.length], [1, 2]);
+});
 
 test('decimals are added up, averaged and compared to the last digit', () => {
   assert.equal(sum(['0.1', '0.2', '12345678901234567890.123456789', '-0.05', '2.5e2']), '12345678901234568140.373456789');
