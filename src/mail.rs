@@ -7,6 +7,7 @@
 mod conversation;
 mod form;
 mod idle;
+mod metered;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,9 @@ use self::{idle::Idle, server::Server};
 
 /// How long it may take until a mail server is ready for a letter: names looked up, connected, encrypted, signed in.
 const OPENING: Duration = Duration::from_secs(30);
-/// How long it may take to hand over one letter. Some servers look for spam before they answer, and one that is not waited for
+/// How long it may take until a letter is announced (RFC 5321 §4.5.3.2.2 to §4.5.3.2.4).
+const ANNOUNCING: Duration = Duration::from_secs(120);
+/// How long it may take to hand one over. Some servers look for spam before they answer, and one that is not waited for
 /// may have taken it (RFC 5321 §4.5.3.2.6).
 const HANDING_OVER: Duration = Duration::from_secs(600);
 
@@ -63,6 +66,9 @@ pub enum Unsent {
     /// later. It may even have left, where the connection broke before the answer.
     #[error("{0}")]
     Later(String),
+    /// It was handed over, and whether it was taken cannot be told: it may leave once more.
+    #[error("{0}")]
+    Unheard(String),
     /// This letter, or its recipient, is refused for good.
     #[error("{0}")]
     Never(String),
@@ -104,19 +110,21 @@ impl Mailer {
         let written = form::write(from, letter)?;
         let opening = timeout(OPENING, self.connection()).await;
         let mut connection = opening.unwrap_or_else(|_| Err(no_answer(OPENING)))?;
-        let handing_over = timeout(HANDING_OVER, conversation::hand_over(server, &mut connection, &written)).await;
-        match handing_over {
-            Ok(Ok(())) => {
-                idle.keep(connection);
-                Ok(())
-            }
-            Ok(Err(unsent)) => {
-                idle::leave(connection);
-                Err(unsent)
-            }
-            // In the middle of a conversation: the connection is dropped with what may still come on it.
-            Err(_) => Err(no_answer(HANDING_OVER)),
+        let announcing = timeout(ANNOUNCING, conversation::announce(server, &mut connection, &written)).await;
+        let announced = announcing.unwrap_or_else(|_| Err(no_answer(ANNOUNCING)));
+        let handed_over = match announced {
+            Ok(()) => timeout(HANDING_OVER, conversation::hand_over(server, &mut connection, &written))
+                .await
+                .unwrap_or_else(|_| Err(Unsent::Unheard(no_answer(HANDING_OVER).to_string()))),
+            Err(unsent) => Err(unsent),
+        };
+        // After an error there may still come what nobody waits for.
+        if handed_over.is_ok() {
+            idle.keep(connection)
+        } else {
+            idle::leave(connection)
         }
+        handed_over
     }
 
     /// Says goodbye to the mail server, before the process ends; takes two seconds at most. Another letter connects anew.

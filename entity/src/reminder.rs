@@ -16,6 +16,8 @@ pub struct Model {
     pub status: ReminderStatus,
     /// How often the mail server did not take it.
     pub failures: i32,
+    /// How often it was handed over without an answer.
+    pub unheard: i32,
     /// When to try; null once it needs no more trying.
     pub send_at: Option<DateTimeUtc>,
     /// What the mail server said last.

@@ -37,6 +37,7 @@ CREATE TABLE reminder (
     day text NOT NULL,
     status text NOT NULL,
     failures integer NOT NULL,
+    unheard integer NOT NULL,
     send_at @time,
     problem text,
     claimed_by @uuid,

@@ -3,7 +3,7 @@
 //! Until a letter is named, every refusal is about this server and its settings: it may be mended, and the letter leave
 //! later. From the recipient on, a refusal for good (5yz) is about the letter, unless its code says otherwise.
 
-use std::{error::Error as _, iter, time::Duration};
+use std::{error::Error as _, io, iter, time::Duration};
 
 use lettre::transport::smtp::{
     Error,
@@ -13,7 +13,12 @@ use lettre::transport::smtp::{
     extension::{ClientId, Extension, MailBodyParameter, MailParameter},
 };
 
-use super::{Unsent, form::Written, server::Server};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use super::{Unsent, form::Written, metered::Metered, server::Server};
 use crate::line::one_line;
 
 /// How long one address of the mail server is tried.
@@ -30,14 +35,19 @@ const ASCII_ALONE: &str = "the mail server does not take addresses with letters 
 /// A connection that is ready for letters.
 pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent> {
     let later = |error: Error| Unsent::Later(words(server, &error));
-    let address = (server.host.as_str(), server.port);
     let hello = ClientId::default();
-    let wrapper = match &server.tls {
-        Tls::Wrapper(tls) => Some(tls.clone()),
-        _ => None,
+    let connected = match &server.tls {
+        // Whoever has shown the certificate of the operator's mail server is believed to be it.
+        Tls::Wrapper(tls) => {
+            let address = (server.host.as_str(), server.port);
+            AsyncSmtpConnection::connect_tokio1(address, Some(CONNECTING), &hello, Some(tls.clone()), None).await
+        }
+        _ => {
+            let stream = Metered::new(connect(server).await?);
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await
+        }
     };
-    let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECTING), &hello, wrapper, None);
-    let mut connection = connecting.await.map_err(later)?;
+    let mut connection = connected.map_err(later)?;
     let starting = match &server.tls {
         Tls::Required(tls) => Some(tls),
         Tls::Opportunistic(tls) => Some(tls).filter(|_| connection.can_starttls()),
@@ -55,8 +65,23 @@ pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent>
     Ok(connection)
 }
 
-/// Hands over one letter. After an error the connection is good for nothing more.
-pub(super) async fn hand_over(
+/// Connects to the first address of the mail server that takes it.
+async fn connect(server: &Server) -> Result<TcpStream, Unsent> {
+    let unusable = |error: &io::Error| Unsent::Later(unusable(&error.to_string()));
+    let mut addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unusable(&error))?;
+    let mut last = io::Error::other("its name has no address");
+    while let Some(address) = addresses.next() {
+        match timeout(CONNECTING, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(unusable(&last))
+}
+
+/// Says whose letter comes, for whom. After an error the connection is good for nothing more.
+pub(super) async fn announce(
     server: &Server,
     connection: &mut AsyncSmtpConnection,
     letter: &Written,
@@ -76,8 +101,21 @@ pub(super) async fn hand_over(
     connection.command(Mail::new(Some(letter.from.clone()), parameters)).await.map_err(later)?;
     connection.command(Rcpt::new(letter.to.clone(), Vec::new())).await.map_err(refused)?;
     connection.command(Data).await.map_err(refused)?;
-    connection.message(&letter.bytes).await.map_err(refused)?;
     Ok(())
+}
+
+/// Hands over a letter that was announced; the same goes for its errors.
+pub(super) async fn hand_over(
+    server: &Server,
+    connection: &mut AsyncSmtpConnection,
+    letter: &Written,
+) -> Result<(), Unsent> {
+    connection.message(&letter.bytes).await.map(drop).map_err(|error| match error.status() {
+        // No answer, or none that can be read.
+        None => Unsent::Unheard(words(server, &error)),
+        Some(_) if is_about_the_letter(&error) => Unsent::Never(words(server, &error)),
+        Some(_) => Unsent::Later(words(server, &error)),
+    })
 }
 
 fn is_about_the_letter(error: &Error) -> bool {
@@ -92,8 +130,12 @@ fn words(server: &Server, error: &Error) -> String {
     let words = match (error.status(), innermost) {
         (Some(code), Some(said)) => format!("{code} {said}"),
         (Some(code), None) => code.to_string(),
-        (None, Some(said)) => format!("the mail server cannot be used: {said}"),
+        (None, Some(said)) => unusable(&said),
         (None, None) => "the mail server cannot be used".to_owned(),
     };
     one_line(&words, LONGEST)
+}
+
+fn unusable(why: &str) -> String {
+    one_line(&format!("the mail server cannot be used: {why}"), LONGEST)
 }

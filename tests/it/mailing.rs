@@ -150,11 +150,36 @@ async fn a_refusal_for_good_is_about_the_letter_and_any_other_about_now() {
         assert_eq!(mailer.send(&letter).await, outcome, "{fault:?}");
         assert_eq!(mailer.send(&letter).await, Ok(()), "{fault:?}");
     }
-    for fault in [Fault::DropAtGreeting, Fault::DropAfterLetter] {
+    server.fail_next(Fault::DropAtGreeting);
+    let unsent = mailer.send(&letter).await.unwrap_err();
+    assert!(matches!(unsent, Unsent::Later(_)), "{unsent:?}");
+    assert_eq!(mailer.send(&letter).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_answer_is_not_heard_or_cannot_be_read_may_have_been_taken() {
+    let server = MailServer::start().await;
+    let mailer = mailer(&server);
+    let letter = letter(&mailer);
+    for fault in [Fault::DropAfterLetter, Fault::Letter("250"), Fault::Letter("well, thank you")] {
         server.fail_next(fault.clone());
         let unsent = mailer.send(&letter).await.unwrap_err();
-        assert!(matches!(unsent, Unsent::Later(_)), "{fault:?}: {unsent:?}");
+        assert!(matches!(unsent, Unsent::Unheard(_)), "{fault:?}: {unsent:?}");
         assert_eq!(mailer.send(&letter).await, Ok(()), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_talks_without_end_is_not_listened_to() {
+    let server = MailServer::start().await;
+    let mailer = mailer(&server);
+    let letter = letter(&mailer);
+    let endless: &str = "550 a".repeat(20_000).leak();
+    for fault in [Fault::Recipient(endless), Fault::Sender(endless)] {
+        server.fail_next(fault);
+        let unsent = mailer.send(&letter).await.unwrap_err();
+        assert!(matches!(&unsent, Unsent::Later(said) if said.contains("too much")), "{unsent:?}");
+        assert_eq!(mailer.send(&letter).await, Ok(()));
     }
 }
 

@@ -354,6 +354,23 @@ async fn a_letter_whose_taking_was_not_heard_is_handed_over_again_under_the_same
     let letters = mail.letters();
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].header("Message-ID"), letters[1].header("Message-ID"));
+    assert!(stage.reminded_at(&stage.admin).await.is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_is_never_heard_gets_a_letter_three_times() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    for _ in 0..5 {
+        mail.fail_next(Fault::DropAfterLetter);
+    }
+    stage.morning(1).await;
+    for _ in 0..10 {
+        stage.later(TimeDelta::minutes(10));
+        stage.run_jobs().await;
+    }
+    assert_eq!(mail.letters().len(), 3);
+    assert_eq!(stage.admin_now().audited("reminder.refused").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! Handing reminders to the mail server: each under a claim, with what still lasts at that moment.
 //!
 //! A reminder is handed over before it is recorded as sent. Should the server be killed between the two, it is handed over
-//! once more by whoever inherits the claim, under the same Message-ID, by which mail servers and readers know it again.
+//! once more by whoever inherits the claim, under the same Message-ID, by which mail servers and readers know it again. The same
+//! is done where the mail server's answer is not heard, a few times.
 
 use std::collections::HashSet;
 
@@ -34,6 +35,8 @@ use crate::{
 pub const JOB: &str = "remind";
 /// How many are handed over at once by one node.
 const AT_ONCE: usize = 4;
+/// How often one is handed over at most without hearing whether it was taken: each time, somebody may get it once more.
+const MOST_UNHEARD: i32 = 3;
 /// How long after the first failure it is tried again; the wait doubles from then on.
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(1);
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
@@ -54,7 +57,11 @@ enum Outcome {
     Dropped,
     /// For good.
     Refused(Vec<Uuid>, String),
-    PutOff(String),
+    PutOff {
+        problem: String,
+        /// It was handed over all the same.
+        unheard: bool,
+    },
 }
 
 impl Reminders {
@@ -161,7 +168,13 @@ impl Reminders {
         Ok(match self.mailer.send(&letter).await {
             Ok(()) => Outcome::Sent(told),
             Err(Unsent::Never(problem)) => Outcome::Refused(told, problem),
-            Err(Unsent::Later(problem)) => Outcome::PutOff(problem),
+            Err(Unsent::Later(problem)) => Outcome::PutOff { problem, unheard: false },
+            Err(Unsent::Unheard(problem)) if row.unheard + 1 < MOST_UNHEARD => {
+                Outcome::PutOff { problem, unheard: true }
+            }
+            Err(Unsent::Unheard(problem)) => {
+                Outcome::Refused(told, format!("it may have been taken, or not: {problem}"))
+            }
         })
     }
 
@@ -184,8 +197,9 @@ impl Reminders {
                 written.status = Set(ReminderStatus::Refused);
                 written.problem = Set(Some(problem.clone()));
             }
-            Outcome::PutOff(problem) => {
+            Outcome::PutOff { problem, unheard } => {
                 written.failures = Set(row.failures.saturating_add(1));
+                written.unheard = Set(row.unheard + i32::from(*unheard));
                 written.send_at = Set(Some(now + wait(row.failures)));
                 written.problem = Set(Some(problem.clone()));
             }
@@ -203,7 +217,7 @@ impl Reminders {
         match &outcome {
             Outcome::Sent(told) | Outcome::Refused(told, _) => forget_untold(&txn, row.id, told).await?,
             Outcome::Dropped => forget_untold(&txn, row.id, &[]).await?,
-            Outcome::PutOff(_) => {}
+            Outcome::PutOff { .. } => {}
         }
         self.journal.commit(txn, row.workspace_id, entry(row, &outcome).into_iter().collect()).await?;
         self.note(row, &outcome);
@@ -221,7 +235,7 @@ impl Reminders {
                 self.letters.count("dropped");
                 tracing::info!(%reminder, %user, "a reminder had nothing left to tell");
             }
-            Outcome::PutOff(problem) => {
+            Outcome::PutOff { problem, .. } => {
                 self.letters.count("put_off");
                 tracing::warn!(%reminder, %user, problem, "a reminder could not leave; it is tried again");
             }
@@ -266,7 +280,7 @@ fn entry(row: &reminder::Model, outcome: &Outcome) -> Option<NewEntry> {
         Outcome::Refused(told, problem) => {
             ("reminder.refused", json!({ "day": row.day, "disconnections": told.len(), "problem": problem }))
         }
-        Outcome::Dropped | Outcome::PutOff(_) => return None,
+        Outcome::Dropped | Outcome::PutOff { .. } => return None,
     };
     Some(NewEntry {
         topic: Topic::Audit,

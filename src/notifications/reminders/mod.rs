@@ -163,6 +163,7 @@ impl Reminders {
             day: Set(day),
             status: Set(ReminderStatus::Pending),
             failures: Set(0),
+            unheard: Set(0),
             send_at: Set(Some(now)),
             problem: Set(None),
             claimed_by: Set(None),
