@@ -164,7 +164,10 @@ impl Desk {
             NoUse::Over => outcome(OVER, message, StatusCode::GONE),
             NoUse::Done => {
                 let message = "This link was used, or is not needed any more. There is nothing left to do.";
-                outcome("This is done already", message, StatusCode::GONE)
+                // Nothing went wrong, and the page looks like it.
+                let mut page = outcome("This is done already", message, StatusCode::OK);
+                *page.status_mut() = StatusCode::GONE;
+                page
             }
         }
     }

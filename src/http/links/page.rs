@@ -209,9 +209,9 @@ fn promise(offer: &Offer, source: &Source) -> String {
              your password."
         ),
         _ if is_tried(&source.connector) => format!(
-            "What you enter is tried at {name} at once. If it works, it is kept encrypted, and {workspace} reads data with it."
+            "What you enter is tried at once. If it works, it is kept encrypted, and {workspace} reads from {name} with it."
         ),
-        _ => format!("What you enter is kept encrypted, and {workspace} reads data with it."),
+        _ => format!("What you enter is kept encrypted, and {workspace} reads from {name} with it."),
     }
 }
 
