@@ -10,7 +10,7 @@
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
 //! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
-//! | `links.rs`, `following.rs` | links for people without a login, and what those do with them |
+//! | `links.rs`, `offer.rs`, `following.rs` | links for people without a login: made, seen, followed |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
 //! | `changes.rs` | what subscribers hear |
@@ -45,6 +45,7 @@ mod list;
 mod moves;
 mod news;
 mod notes;
+mod offer;
 mod outcome;
 mod ownership;
 mod pauses;
@@ -79,9 +80,10 @@ pub use counts::Counts;
 pub use disconnections::DisconnectionFilter;
 pub use due::Due;
 pub use filter::{ConnectionFilter, Relation};
-pub use following::{Followed, NoUse, NotFollowed, Offer, Source, Standing};
+pub use following::{Followed, NoUse, NotFollowed};
 pub use links::NewLink;
 pub use list::{Abilities, ConnectionOrder, OrderField};
+pub use offer::{Offer, Source, Standing};
 pub use outcome::{attempt_connections, attempt_error};
 pub use reading::{Ask, Unread};
 pub use reconnect::{Reconnect, Reconnected};

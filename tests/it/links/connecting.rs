@@ -3,7 +3,31 @@
 use serde_json::json;
 
 use super::{DONE, connections, said, spent};
-use crate::harness::{Stage, each};
+use crate::harness::{Setup, Stage, each};
+
+/// A key that reaches several accounts: those of the sandbox's days.
+const DAYS: &str = r#"
+    slug = "days"
+    name = "Days"
+    category = "payments"
+    mode = "warehouse"
+    requirements = "A key."
+    [[field]]
+    name = "api_key"
+    label = "API key"
+    secret = true
+    [auth]
+    method = "api_key"
+    placement = "header:X-Api-Key"
+    [identity]
+    url = "@BASE@/keyed/me"
+    id = "/id"
+    name = "/name"
+    [accounts]
+    url = "@BASE@/keyed/invoices"
+    list = "/rows"
+    id = "/day"
+"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_connects_a_key_and_an_account_of_several_each_once() {
@@ -119,4 +143,25 @@ async fn what_is_connected_for_the_client_already_is_not_connected_again() {
     assert!(said(&page).contains("This account is connected for this client already."), "{}", page.body);
     assert_eq!(connections(&stage).await.len(), 1);
     assert_eq!(browser.opens(&link).await.status, 200, "it is not used up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_reaches_several_accounts_waits_for_the_choice_and_is_typed_once() {
+    let stage =
+        Stage::with(Setup { connectors: vec![("days.toml".to_owned(), DAYS.to_owned())], ..Setup::default() }).await;
+    let acme = stage.admin.creates_client("Acme").await;
+    let (link, browser) = (stage.admin.makes_connect_link(&acme, &["days"]).await, stage.browser());
+    let key = stage.sandbox.keys()[0].value.clone();
+    let asks = browser.submits(&link, &[("connector", "days"), ("field.api_key", &key)]).await;
+    let page = browser.comes_back(&link, &asks).await;
+    assert!(said(&page).contains("Which account is meant?") && !page.body.contains(&key), "{}", page.body);
+    assert_eq!(connections(&stage).await.len(), 0);
+
+    let value =
+        |name: &str| page.body.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap().split('"').next().unwrap();
+    let done = browser.submits(&link, &[("attempt", value("attempt")), ("account", value("account"))]).await;
+    assert!(said(&done).contains("It is connected"), "{}", done.body);
+    let made = connections(&stage).await;
+    assert_eq!((made.len(), made[0]["status"].as_str()), (1, Some("CONNECTED")));
+    assert_eq!(made[0]["account"]["accountId"], value("account"));
 }
