@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{DONE, connections, said, spent};
 use crate::harness::{Setup, Stage, each};
 
-/// A key that reaches several accounts: those of the sandbox's days.
+/// A key that reaches several accounts: here the days of a report.
 const DAYS: &str = r#"
     slug = "days"
     name = "Days"
@@ -26,7 +26,7 @@ const DAYS: &str = r#"
     [accounts]
     url = "@BASE@/keyed/invoices"
     list = "/rows"
-    id = "/day"
+    id = "/date"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
