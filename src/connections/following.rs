@@ -145,14 +145,18 @@ impl Connections {
         }
     }
 
-    /// The link, if it is of use; also one that is used up, for whoever `worked` with it a moment ago.
+    /// Whether the address of a link of this kind ends in `token`.
+    pub async fn knows_link(&self, kind: AttemptKind, token: &str) -> Result<bool> {
+        Ok(self.find_link(kind, token).await?.is_some())
+    }
+
+    /// The link, if it is of use; while its time lasts also one that has ended, for whoever `worked` with it.
     pub(super) async fn good(&self, link: link::Model, worked: bool) -> Result<Result<Good, NoUse>> {
         if link.ended_at.is_some() && !worked {
             return Ok(Err(NoUse::Done));
         }
         let Some(maker) = self.acting(link.created_by, link.api_key_id).await? else { return Ok(Err(NoUse::Over)) };
-        let errand = if worked { self.purpose(&maker, &link).await? } else { self.errand(&maker, &link).await? };
-        Ok(errand.map(|errand| Good { link, maker, errand }).ok_or(NoUse::Over))
+        Ok(self.errand(&maker, &link).await?.map(|errand| Good { link, maker, errand }).ok_or(NoUse::Over))
     }
 
     /// An attempt that was started by this very link.

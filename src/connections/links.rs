@@ -1,6 +1,6 @@
 //! Links: made by somebody with a login, so that somebody without one does one thing, once.
 //!
-//! Of what a link's address ends in, a hash is stored and nothing else. A link acts for whoever made it, as they are today: what
+//! Of what a link's address ends in, a hash is stored; the rest is sealed in an attempt of the link, while it lasts. A link acts for whoever made it, as they are today: what
 //! they may do no more, it does no more. It ends when it was used, and when the connection works again by other means; that it
 //! expired, or that what it is for is gone, is judged when it is read. Following one is [`super::following`]'s.
 
@@ -162,17 +162,12 @@ impl Connections {
         })
     }
 
-    /// What the link lets someone do in the name of `maker`; none where it is of no use: it has ended or expired, what it is
-    /// for is gone, or the maker may do that no more.
+    /// What the link lets someone do in the name of `maker`, if it has not ended; none where it has expired, what it is for
+    /// is gone, or the maker may do that no more.
     pub(super) async fn errand(&self, maker: &Viewer, link: &link::Model) -> Result<Option<Errand>> {
-        if link.ended_at.is_some() || link.expires_at <= self.clock.now() {
+        if link.expires_at <= self.clock.now() {
             return Ok(None);
         }
-        self.purpose(maker, link).await
-    }
-
-    /// The same, whether or not its time is over.
-    pub(super) async fn purpose(&self, maker: &Viewer, link: &link::Model) -> Result<Option<Errand>> {
         match (link.connection_id, link.client_id) {
             (Some(connection), _) => match self.tended(maker, connection, Action::Tend).await {
                 Ok(row) => Ok(Some(Errand::Reconnect(row))),
@@ -192,7 +187,8 @@ impl Connections {
         let Some(id) = attempt.link_id else { return Ok(None) };
         let link = link::Entity::find_by_id(id).one(self.db.reader()).await?;
         let link = link.ok_or_else(|| Error::internal("an attempt of a link that is gone"))?;
-        if self.errand(maker, &link).await?.is_some() { Ok(Some(link)) } else { Err(of_no_use().into()) }
+        let good = link.ended_at.is_none() && self.errand(maker, &link).await?.is_some();
+        if good { Ok(Some(link)) } else { Err(of_no_use().into()) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{connections::NewLink, error::Result, ids::Kind};
 pub struct CreateReconnectLinkInput {
     /// The connection.
     connection_id: ID,
-    /// How long the link works: 1 to 720.
+    /// How long the link works, in hours: 1 to 720. It ends before with what it is for, and with its maker's right to do that.
     #[graphql(default_with = "Some(72)")]
     expires_in_hours: Option<i32>,
 }
@@ -39,7 +39,7 @@ pub struct CreateConnectLinkInput {
     client_id: ID,
     /// 1 to 20 connectors, by their slugs.
     connectors: Vec<String>,
-    /// How long the link works: 1 to 720.
+    /// How long the link works, in hours: 1 to 720. It ends before with what it is for, and with its maker's right to do that.
     #[graphql(default_with = "Some(72)")]
     expires_in_hours: Option<i32>,
 }

@@ -80,11 +80,16 @@ async fn look(
         return StatusCode::NO_CONTENT.into_response();
     }
     let attempt = asked.ok().and_then(|Query(asked)| ids::decode(Kind::Attempt, &asked.attempt?));
-    // What came of an attempt may have to be asked of the provider.
-    if attempt.is_some()
-        && let Err(wait) = desk.tries.count(&token)
-    {
-        return too_many(&wait);
+    // What came of an attempt may have to be asked of the provider. Only links are counted, and remembered.
+    if attempt.is_some() {
+        match desk.connections.knows_link(desk.kind, &token).await {
+            Ok(false) => return desk.refuse(NoUse::Unknown),
+            Ok(true) => {}
+            Err(error) => return failed(&error),
+        }
+        if let Err(wait) = desk.tries.count(&token) {
+            return too_many(&wait);
+        }
     }
     match desk.connections.link(desk.kind, &token, attempt).await {
         Ok(Ok(offer)) => page::offer(&offer, None),

@@ -169,10 +169,7 @@ fn shown<'a>(offer: &'a Offer, source: &'a Source, tried: Option<(&'a Form, Prob
 
 /// Whether a form was sent for this data source.
 fn concerns(form: &Form, source: &Source) -> bool {
-    match &source.state {
-        Standing::Choice { attempt, .. } => form.attempt == Some(*attempt),
-        Standing::Open { .. } | Standing::Done => form.connector.as_ref() == Some(&source.connector.slug),
-    }
+    form.connector.as_ref() == Some(&source.connector.slug)
 }
 
 fn input<'a>(field: &'a Field, tried: Option<(&'a Form, Problem<'a>)>) -> Input<'a> {

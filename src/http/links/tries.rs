@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 /// Of one link: so many at once, then one in [`PACE`].
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const PACE: Duration = Duration::from_secs(3);
-/// Of what is no link, by everybody together: so many at once, then so many in a second.
+/// Of what is no link, by everybody together: so many at once, then so many in a second. Nobody guesses one; whoever tries is told
+/// to slow down.
 const IN_VAIN_AT_ONCE: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const IN_VAIN_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Links remembered before those that have been quiet are forgotten.

@@ -126,8 +126,10 @@ async fn an_attempt_of_another_link_is_none_of_this_one() {
 
     let page = browser.opens(&format!("{for_globex}?attempt={attempt}")).await;
     assert!(page.status == 200 && !page.body.contains("100-404"), "{}", page.body);
-    let page = browser.submits(&for_globex, &[("attempt", &attempt), ("account", "100-404")]).await;
+    let form = [("connector", "sandbox-ads"), ("attempt", &attempt), ("account", "100-404")];
+    let page = browser.submits(&for_globex, &form).await;
     assert_eq!(page.status, 422, "{}", page.body);
+    assert!(said(&page).contains("This took too long, or was finished already."), "{}", page.body);
     assert_eq!(connections(&stage).await.len(), 0);
 }
 
