@@ -68,9 +68,9 @@ pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent>
 /// Connects to the first address of the mail server that takes it.
 async fn connect(server: &Server) -> Result<TcpStream, Unsent> {
     let unusable = |error: &io::Error| Unsent::Later(unusable(&error.to_string()));
-    let mut addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unusable(&error))?;
+    let addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unusable(&error))?;
     let mut last = io::Error::other("its name has no address");
-    while let Some(address) = addresses.next() {
+    for address in addresses {
         match timeout(CONNECTING, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error,
