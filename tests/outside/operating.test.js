@@ -53,11 +53,11 @@ describe('operating', () => {
     });
     const numbers = await (await fetch(`${ada.origin}/metrics`)).text();
     await following.body.cancel();
-    // Those of providers come with the first that is asked: here it is enough that they are called so.
-    const ofProviders = await readRepository('src/telemetry/providers.rs');
+    // Those of providers and letters come with the first: here it is enough that they are called so.
+    const later = await readRepository('src/telemetry/providers.rs') + await readRepository('src/telemetry/letters.rs');
     for (const [, name] of operating.text.matchAll(/`(patchbay_[a-z_]+)/g)) {
       const registered = `"${name.replace('patchbay_', '').replace(/_total$/, '')}"`;
-      assert.ok(numbers.includes(`# TYPE ${name} `) || ofProviders.includes(registered), name);
+      assert.ok(numbers.includes(`# TYPE ${name} `) || later.includes(registered), name);
     }
   });
 

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { startKeyRing } from './keyring.js';
+import { startMailServer } from './mailserver.js';
 import { Document, readRepository, repository } from './markdown.js';
 import { Newcomer } from './newcomer.js';
 import { freePort } from './patchbay.js';
@@ -160,10 +161,15 @@ describe('the README', () => {
     });
 
     if (GO_ON.includes(command)) continue;
-    test(`\`${command}\` runs beside the server`, async () => {
-      const blanks = { N: 'Elsewhere', M: 'Eve', E: 'eve@agency.example', ID: elsewhere, DIR: `${repository}/connectors` };
-      const filledIn = command.replace(/[[\]]/g, '').replace(/\b(N|M|E|ID|DIR)\b/g, (blank) => blanks[blank]);
-      const printed = await newcomer.types(SAME_SETTINGS + filledIn);
+    test(`\`${command}\` runs beside the server`, async (t) => {
+      const email = 'eve@agency.example';
+      const blanks = { N: 'Elsewhere', M: 'Eve', E: email, ADDRESS: email, ID: elsewhere, DIR: `${repository}/connectors` };
+      const filledIn = command.replace(/[[\]]/g, '').replace(/\b(N|M|E|ADDRESS|ID|DIR)\b/g, (blank) => blanks[blank]);
+      const mail = words === 'patchbay mail test' ? await startMailServer() : null;
+      t.after(() => mail?.close());
+      const ofMail = Object.entries(mail?.environment ?? {}).map(([name, value]) => `export ${name}='${value}'\n`).join('');
+      const printed = await newcomer.types(SAME_SETTINGS + ofMail + filledIn);
+      if (mail) await eventually('the letter is there', () => mail.taken.some(({ to }) => to.includes(email)));
       if (words === 'patchbay workspace create') elsewhere = JSON.parse(printed).workspaceId;
       if (words === 'patchbay token') assert.match(printed, /^[\w-]+\.[\w-]+\.[\w-]+\n$/, 'a token and nothing else');
       if (words === 'patchbay schema') assert.equal(printed, await readRepository('schema.graphql'));
