@@ -7,15 +7,12 @@ mod form;
 mod page;
 mod tries;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{
-        DefaultBodyLimit, Path, Query, State,
-        rejection::{BytesRejection, QueryRejection},
-    },
+    body::{Body, to_bytes},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -23,6 +20,7 @@ use axum::{
 };
 use entity::AttemptKind;
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::Url;
 
 use self::{
@@ -39,6 +37,8 @@ use crate::{
 
 /// The largest form that is read, in bytes.
 const LARGEST_FORM: usize = 64 * 1024;
+/// How long one may take to arrive.
+const SLOWEST_FORM: Duration = Duration::from_secs(10);
 /// Its own style sheet and picture, forms to itself, no scripts and no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
                       frame-ancestors 'none'";
@@ -60,7 +60,6 @@ pub(super) fn routes(connections: Connections) -> Router {
     };
     pages("/reconnect/{token}", AttemptKind::Reconnect)
         .merge(pages("/connect/{token}", AttemptKind::Connect))
-        .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(middleware::map_response(guarded))
 }
 
@@ -98,12 +97,7 @@ async fn look(
     }
 }
 
-async fn act(
-    State(desk): State<Desk>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn act(State(desk): State<Desk>, Path(token): Path<String>, headers: HeaderMap, body: Body) -> Response {
     match desk.connections.link(desk.kind, &token, None).await {
         Ok(Ok(_)) => {}
         Ok(Err(no_use)) => return desk.refuse(no_use),
@@ -112,10 +106,13 @@ async fn act(
     if let Err(wait) = desk.tries.count(&token) {
         return too_many(&wait);
     }
-    let form = match body {
-        Ok(body) if form::is_one(&headers) => Form::read(&body),
-        Ok(_) => return unreadable("What was sent is not a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        Err(rejection) => return unreadable("What was sent is too long, or was cut off.", rejection.status()),
+    if !form::is_one(&headers) {
+        return unreadable("What was sent is not a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let form = match timeout(SLOWEST_FORM, to_bytes(body, LARGEST_FORM)).await {
+        Ok(Ok(body)) => Form::read(&body),
+        Ok(Err(_)) => return unreadable("What was sent is too long, or was cut off.", StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => return unreadable("What was sent took too long to arrive.", StatusCode::REQUEST_TIMEOUT),
     };
     let connections = &desk.connections;
     let followed = match (form.attempt, form.account.clone()) {
