@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{AttemptKind, LinkEnd, Status, Topic, attempt, client, connection, link, link_connector};
+use entity::{AttemptKind, LinkEnd, Status, Topic, attempt, client, connection, link, link_connector, user};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QuerySelect, sea_query::Expr,
@@ -198,7 +198,10 @@ impl Change<'_> {
     pub(super) async fn use_up(&mut self, link: &link::Model, connector: &Connector, connection: Uuid) -> Result<()> {
         // Two data sources of one link at the same moment: the later sees what the earlier left.
         let row = link::Entity::find_by_id(link.id).lock_exclusive().one(&self.txn).await?;
-        if row.is_none_or(|row| row.ended_at.is_some() || row.expires_at <= self.now) {
+        // The maker may have left while the provider was asked.
+        let maker =
+            user::Entity::find_by_id(link.created_by).filter(user::Column::Active.eq(true)).one(&self.txn).await?;
+        if maker.is_none() || row.is_none_or(|row| row.ended_at.is_some() || row.expires_at <= self.now) {
             return Err(of_no_use().into());
         }
         let left = match link.kind {

@@ -20,12 +20,16 @@ use crate::{
     catalogue::{Connector, Field},
     error::{Error, Result},
     ids::{self, Kind},
+    line::one_line,
     people,
     provider::Account,
 };
 
 /// How many accounts there are to choose from at most.
 const MOST_ACCOUNTS: usize = 200;
+
+/// How much of a name is shown, in characters: all of it, usually.
+const LONGEST_NAME: usize = 200;
 
 /// A link as whoever follows it sees it.
 #[derive(Debug)]
@@ -114,7 +118,10 @@ impl Connections {
             },
         };
         let (kind, expires_at) = (link.kind, link.expires_at);
-        Ok(Offer { kind, maker: person.name, workspace: home.name, client, expires_at, sources })
+        // To people outside: a name is not to turn round what stands beside it.
+        let shown = |name: &str| one_line(name, LONGEST_NAME);
+        let (maker, workspace) = (shown(&person.name), shown(&home.name));
+        Ok(Offer { kind, maker, workspace, client: client.as_deref().map(shown), expires_at, sources })
     }
 
     async fn client_name(&self, maker: &Viewer, id: Uuid) -> Result<Option<String>> {
