@@ -1,6 +1,6 @@
 //! Plugging in: in the browser, through an authorization that exists, or with credentials.
 
-use entity::{AttemptKind, attempt, authorization, client, connection};
+use entity::{AttemptKind, attempt, authorization, client, connection, link};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use url::Url;
 use uuid::Uuid;
@@ -158,13 +158,28 @@ impl Connections {
         }
         let fresh = self.try_credentials(connector, &fields, &path).await?;
         new.account = self.chosen(connector, &fresh.credential, account.as_deref()).await?;
+        self.plug_typed(viewer, connector, &fresh, new, None).await.map(Started::Connected)
+    }
+
+    /// Connects with credentials that were tried; using up the link, where that is what somebody follows.
+    pub(super) async fn plug_typed(
+        &self,
+        viewer: &Viewer,
+        connector: &Connector,
+        fresh: &Fresh,
+        new: NewConnection,
+        link: Option<&link::Model>,
+    ) -> Result<connection::Model> {
         let mut change = Change::begin(self, viewer).await?;
-        let held = change.authorize(connector, &fresh, viewer.user()).await?;
+        let held = change.authorize(connector, fresh, viewer.user()).await?;
         let mut held = held.ok_or_else(meanwhile)?;
         let key = key_of_fields(connector, &fresh.credential.fields);
         let connection = change.plug_as(&mut held, connector, new, viewer, key).await?;
+        if let Some(link) = link {
+            change.use_up(link, connector, connection.id).await?;
+        }
         change.commit().await?;
-        Ok(Started::Connected(connection))
+        Ok(connection)
     }
 
     /// Tries typed credentials at the provider, before anything is stored.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     Connections, Reconnected,
     attempts::{NewAttempt, OfLink, hash},
-    credentials::{Fresh, key_of_fields},
+    credentials::Fresh,
     lifecycle::Change,
     links::Errand,
     offer::fields_of,
@@ -218,13 +218,7 @@ impl Connections {
             Choice::Open => return self.ask_account(good, connector, &fresh, link).await,
         };
         let new = NewConnection { name: None, client: good.link.client_id, external_id: None, account };
-        let mut change = Change::begin(self, &good.maker).await?;
-        let held = change.authorize(connector, &fresh, good.maker.user()).await?;
-        let mut held = held.ok_or_else(meanwhile)?;
-        let key = key_of_fields(connector, &fresh.credential.fields);
-        let connection = change.plug_as(&mut held, connector, new, &good.maker, key).await?;
-        change.use_up(&good.link, connector, connection.id).await?;
-        change.commit().await?;
+        self.plug_typed(&good.maker, connector, &fresh, new, Some(&good.link)).await?;
         Ok(Followed::Done)
     }
 
