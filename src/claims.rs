@@ -5,7 +5,8 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ColumnTrait, Condition};
 
 use crate::error::Result;
 
@@ -13,6 +14,11 @@ use crate::error::Result;
 pub const CLAIMED: TimeDelta = TimeDelta::seconds(10);
 /// How often a claim is kept up.
 const KEEP_UP: Duration = Duration::from_secs(3);
+
+/// Rows that nobody holds a claim on at `now`, the database's time: `until` is the column of the deadline.
+pub fn unclaimed(until: impl ColumnTrait, now: DateTime<Utc>) -> Condition {
+    Condition::any().add(until.is_null()).add(until.lte(now))
+}
 
 /// Does `work` while `prolong` moves the deadline of its claim.
 pub async fn under<T, P>(work: impl Future<Output = T>, prolong: impl Fn() -> P) -> T

@@ -109,13 +109,13 @@ impl Mailer {
         let Inner { server, from, idle } = &*self.inner;
         let written = form::write(from, letter)?;
         let opening = timeout(OPENING, self.connection()).await;
-        let mut connection = opening.unwrap_or_else(|_| Err(no_answer(OPENING)))?;
+        let mut connection = opening.unwrap_or_else(|_| Err(Unsent::Later(no_answer(OPENING))))?;
         let announcing = timeout(ANNOUNCING, conversation::announce(server, &mut connection, &written)).await;
-        let announced = announcing.unwrap_or_else(|_| Err(no_answer(ANNOUNCING)));
+        let announced = announcing.unwrap_or_else(|_| Err(Unsent::Later(no_answer(ANNOUNCING))));
         let handed_over = match announced {
             Ok(()) => timeout(HANDING_OVER, conversation::hand_over(server, &mut connection, &written))
                 .await
-                .unwrap_or_else(|_| Err(Unsent::Unheard(no_answer(HANDING_OVER).to_string()))),
+                .unwrap_or_else(|_| Err(Unsent::Unheard(no_answer(HANDING_OVER)))),
             Err(unsent) => Err(unsent),
         };
         // After an error there may still come what nobody waits for.
@@ -149,8 +149,8 @@ impl fmt::Debug for Mailer {
     }
 }
 
-fn no_answer(within: Duration) -> Unsent {
-    Unsent::Later(format!("the mail server did not answer within {} s", within.as_secs()))
+fn no_answer(within: Duration) -> String {
+    format!("the mail server did not answer within {} s", within.as_secs())
 }
 
 /// Whether a letter can be addressed to it.

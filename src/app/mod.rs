@@ -179,15 +179,8 @@ impl App {
             telemetry,
             stop: stop.clone(),
         });
-        let router = http::router(
-            &transport,
-            connections.clone(),
-            datasets,
-            notifications.clone(),
-            journal,
-            db.clone(),
-            &public_url,
-        );
+        let router =
+            http::router(&transport, connections.clone(), datasets, notifications, journal, db.clone(), &public_url);
         Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
     }
 

@@ -153,8 +153,7 @@ impl Connections {
     /// The address of `path` on this server, as browsers reach it.
     pub(super) fn public_address(&self, path: &str) -> Url {
         let mut url = self.settings.public_url.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{path}"));
+        url.set_path(path);
         url
     }
 

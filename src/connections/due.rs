@@ -145,7 +145,7 @@ impl Connections {
     /// somebody else was quicker.
     pub(super) async fn claim_due(&self, what: Due, slug: &str, most: u64) -> Result<Option<Claim>> {
         let now = self.clock.now();
-        let free = unclaimed(self.db.time(now).await?);
+        let free = claims::unclaimed(authorization::Column::ClaimedUntil, self.db.time(now).await?);
         let (found, still): (Vec<Uuid>, _) = match what.column() {
             Some(column) => {
                 let due = Condition::all().add(column.lte(now)).add(not_quiet(what.endpoint(), now));
@@ -181,10 +181,11 @@ impl Connections {
     async fn claim_those(&self, ids: Vec<Uuid>, condition: Condition, due: Option<Due>) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
+        let free = condition.add(claims::unclaimed(authorization::Column::ClaimedUntil, now));
         let claimed = authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedBy, Expr::value(run))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(now + CLAIMED))
-            .filter(authorization::Column::Id.in_subquery(unlocked(ids, condition.add(unclaimed(now)))))
+            .filter(authorization::Column::Id.in_subquery(unlocked(ids, free)))
             .exec_with_returning(self.db.writer())
             .await?;
         let authorizations: Vec<Uuid> = claimed.into_iter().map(|row| row.id).collect();
@@ -247,12 +248,6 @@ fn unlocked(ids: Vec<Uuid>, condition: Condition) -> SelectStatement {
         .filter(condition)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .into_query()
-}
-
-fn unclaimed(now: DateTime<Utc>) -> Condition {
-    Condition::any()
-        .add(authorization::Column::ClaimedUntil.is_null())
-        .add(authorization::Column::ClaimedUntil.lte(now))
 }
 
 /// `endpoint` did not ask to be left alone about it.

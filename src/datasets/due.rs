@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, connection, dataset};
 use futures_util::{StreamExt, stream};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    RelationDef, Select,
+    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
+    Select,
     sea_query::{Expr, LockBehavior, LockType, UnionType},
 };
 use uuid::Uuid;
@@ -123,7 +123,7 @@ impl Datasets {
             .select_only()
             .column(dataset::Column::Id)
             .filter(dataset::Column::Id.eq(dataset))
-            .filter(unclaimed(now))
+            .filter(claims::unclaimed(dataset::Column::ClaimedUntil, now))
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .into_query();
         let claimed = dataset::Entity::update_many()
@@ -172,7 +172,7 @@ impl Datasets {
     /// Datasets that are due and free, of connections that are there.
     async fn due(&self) -> Result<Select<dataset::Entity>> {
         let now = self.clock.now();
-        let free = unclaimed(self.db.time(now).await?);
+        let free = claims::unclaimed(dataset::Column::ClaimedUntil, self.db.time(now).await?);
         let connected_again = ids(dataset::Entity::find())
             .join(JoinType::InnerJoin, its_connection())
             .filter(dataset::Column::NeedsReconnect.eq(true))
@@ -199,8 +199,4 @@ pub(super) fn its_connection() -> RelationDef {
         .from(dataset::Column::ConnectionId)
         .to(connection::Column::Id)
         .into()
-}
-
-fn unclaimed(now: DateTime<Utc>) -> Condition {
-    Condition::any().add(dataset::Column::ClaimedUntil.is_null()).add(dataset::Column::ClaimedUntil.lte(now))
 }

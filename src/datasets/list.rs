@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{Datasets, due::its_connection, snapshots::RowPage};
 use crate::{
     access::{Sight, Viewer},
-    connections,
+    claims, connections,
     error::{Error, Result},
     pages::{self, Key, Order, Page, PageArgs, contains},
     people::names,
@@ -222,8 +222,7 @@ fn its_dataset() -> RelationDef {
 
 fn has_status(status: StatusShown, now: DateTime<Utc>) -> Condition {
     let refreshing = Condition::all().add(dataset::Column::ClaimedUntil.gt(now));
-    let at_rest =
-        Condition::any().add(dataset::Column::ClaimedUntil.is_null()).add(dataset::Column::ClaimedUntil.lte(now));
+    let at_rest = claims::unclaimed(dataset::Column::ClaimedUntil, now);
     let ended = |status: DatasetStatus| Condition::all().add(at_rest).add(dataset::Column::Status.eq(status));
     match status {
         StatusShown::Refreshing => refreshing,

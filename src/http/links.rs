@@ -21,14 +21,13 @@ use axum::{
 use entity::AttemptKind;
 use serde::Deserialize;
 use tokio::time::timeout;
-use url::Url;
 
 use self::{
     form::Form,
     page::Problem,
     tries::{Tries, Wait},
 };
-use super::pages::outcome;
+use super::{oauth::see_other, pages::outcome};
 use crate::{
     connections::{Connections, Followed, NoUse, NotFollowed},
     error::Error,
@@ -123,7 +122,7 @@ async fn act(State(desk): State<Desk>, Path(token): Path<String>, headers: Heade
     };
     match followed {
         Ok(Ok(Followed::Away(address))) => page::away(&address),
-        Ok(Ok(Followed::Asks(attempt))) => see_other(&connections.link_page(desk.kind, &token, Some(attempt))),
+        Ok(Ok(Followed::Asks(attempt))) => see_other(connections.link_page(desk.kind, &token, Some(attempt)).as_str()),
         Ok(Ok(Followed::Done)) => desk.done(&token).await,
         Ok(Err(NotFollowed::NoUse(no_use))) => desk.refuse(no_use),
         Ok(Err(NotFollowed::Field { name, fault })) => {
@@ -150,7 +149,7 @@ impl Desk {
     /// One thing is done. Where others are left, the page shows them, at an address that does nothing when it is loaded again.
     async fn done(&self, token: &str) -> Response {
         match self.connections.link(self.kind, token, None).await {
-            Ok(Ok(_)) => see_other(&self.connections.link_page(self.kind, token, None)),
+            Ok(Ok(_)) => see_other(self.connections.link_page(self.kind, token, None).as_str()),
             Ok(Err(_)) => page::all_done(self.kind),
             Err(error) => failed(&error),
         }
@@ -189,10 +188,6 @@ async fn guarded(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-fn see_other(address: &Url) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, address.as_str())]).into_response()
 }
 
 fn too_many(wait: &Wait) -> Response {

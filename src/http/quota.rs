@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock as _, DefaultClock, QuantaInstant};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 
 use crate::access::Principal;
 use crate::config::Limits;
@@ -80,13 +80,14 @@ impl Rates {
         }
         // No more than a burst is asked for, so there is always enough room some time.
         let Ok(verdict) = self.limiter.check_key_n(&viewer, operations.min(self.burst)) else { return Ok(()) };
-        verdict.map_err(|early| {
-            let wait = early.wait_time_from(DefaultClock::default().now());
-            Error::RateLimited {
-                retry_after_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
-            }
-        })
+        verdict.map_err(|early| Error::RateLimited { retry_after_seconds: seconds(&early) })
     }
+}
+
+/// How long to wait until it is not too early any more.
+pub(super) fn seconds(early: &NotUntil<QuantaInstant>) -> u32 {
+    let wait = early.wait_time_from(DefaultClock::default().now());
+    u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent>
 
 /// Connects to the first address of the mail server that takes it.
 async fn connect(server: &Server) -> Result<TcpStream, Unsent> {
-    let unusable = |error: &io::Error| Unsent::Later(unusable(&error.to_string()));
-    let addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unusable(&error))?;
+    let later = |error: io::Error| Unsent::Later(unusable(&error.to_string()));
+    let addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(later)?;
     let mut last = io::Error::other("its name has no address");
     for address in addresses {
         match timeout(CONNECTING, TcpStream::connect(address)).await {
@@ -77,7 +77,7 @@ async fn connect(server: &Server) -> Result<TcpStream, Unsent> {
             Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
     }
-    Err(unusable(&last))
+    Err(later(last))
 }
 
 /// Says whose letter comes, for whom. After an error the connection is good for nothing more.
@@ -94,10 +94,7 @@ pub(super) async fn announce(
         parameters = vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)];
     }
     let later = |error: Error| Unsent::Later(words(server, &error));
-    let refused = |error: Error| match is_about_the_letter(&error) {
-        true => Unsent::Never(words(server, &error)),
-        false => later(error),
-    };
+    let refused = |error: Error| refusal(server, &error);
     connection.command(Mail::new(Some(letter.from.clone()), parameters)).await.map_err(later)?;
     connection.command(Rcpt::new(letter.to.clone(), Vec::new())).await.map_err(refused)?;
     connection.command(Data).await.map_err(refused)?;
@@ -113,13 +110,15 @@ pub(super) async fn hand_over(
     connection.message(&letter.bytes).await.map(drop).map_err(|error| match error.status() {
         // No answer, or none that can be read.
         None => Unsent::Unheard(words(server, &error)),
-        Some(_) if is_about_the_letter(&error) => Unsent::Never(words(server, &error)),
-        Some(_) => Unsent::Later(words(server, &error)),
+        Some(_) => refusal(server, &error),
     })
 }
 
-fn is_about_the_letter(error: &Error) -> bool {
-    error.is_permanent() && error.status().is_some_and(|code| !ABOUT_US.contains(&u16::from(code)))
+/// What a refusal means once the letter has been named.
+fn refusal(server: &Server, error: &Error) -> Unsent {
+    let is_about_us = error.status().is_none_or(|code| ABOUT_US.contains(&u16::from(code)));
+    let words = words(server, error);
+    if error.is_permanent() && !is_about_us { Unsent::Never(words) } else { Unsent::Later(words) }
 }
 
 /// The mail server's answer, or what kept it from answering.

@@ -61,8 +61,7 @@ impl Notifications {
     /// The link that ends the reminders of `user`.
     pub fn unsubscribe_url(&self, user: &user::Model, workspace: &workspace::Model) -> Url {
         let mut url = self.public_url.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/unsubscribe/{}", token(user.id, workspace)));
+        url.set_path(&format!("unsubscribe/{}", token(user.id, workspace)));
         url
     }
 

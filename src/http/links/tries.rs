@@ -2,11 +2,10 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use governor::{
-    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
-    clock::{Clock as _, DefaultClock, QuantaInstant},
-};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter, clock::QuantaInstant};
 use sha2::{Digest, Sha256};
+
+use crate::http::quota::seconds;
 
 /// Of one link: so many at once, then one in [`PACE`].
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -27,7 +26,7 @@ pub(super) struct Tries {
 
 /// Too many: how long to wait.
 pub(super) struct Wait {
-    pub(super) seconds: u64,
+    pub(super) seconds: u32,
 }
 
 impl Tries {
@@ -53,7 +52,7 @@ impl Tries {
 }
 
 fn wait(early: &NotUntil<QuantaInstant>) -> Wait {
-    Wait { seconds: early.wait_time_from(DefaultClock::default().now()).as_secs() + 1 }
+    Wait { seconds: seconds(early) }
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, workspace}
 use futures_util::{StreamExt, stream};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use serde_json::json;
@@ -86,7 +85,7 @@ impl Reminders {
             .select_only()
             .column(reminder::Column::Id)
             .filter(reminder::Column::SendAt.lte(now))
-            .filter(unclaimed(self.db.time(now).await?))
+            .filter(claims::unclaimed(reminder::Column::ClaimedUntil, self.db.time(now).await?))
             .order_by_asc(reminder::Column::SendAt)
             .limit(AT_ONCE as u64)
             .into_tuple()
@@ -103,7 +102,7 @@ impl Reminders {
             .column(reminder::Column::Id)
             .filter(reminder::Column::Id.eq(reminder))
             .filter(reminder::Column::SendAt.lte(now))
-            .filter(unclaimed(by))
+            .filter(claims::unclaimed(reminder::Column::ClaimedUntil, by))
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .into_query();
         let claimed = reminder::Entity::update_many()
@@ -296,8 +295,4 @@ fn entry(row: &reminder::Model, outcome: &Outcome) -> Option<NewEntry> {
 fn wait(failures: i32) -> TimeDelta {
     let doublings = u32::try_from(failures).unwrap_or_default().min(16);
     (FIRST_WAIT * 2_i32.pow(doublings)).min(LONGEST_WAIT)
-}
-
-fn unclaimed(now: DateTime<Utc>) -> Condition {
-    Condition::any().add(reminder::Column::ClaimedUntil.is_null()).add(reminder::Column::ClaimedUntil.lte(now))
 }
