@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use entity::Topic;
+use entity::{Status, Topic};
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -264,7 +264,13 @@ fn kind(action: &str, shown: &[Shown<'_>]) -> ChangeKind {
     if shown.iter().all(|one| one.touch.after.is_none()) {
         return ChangeKind::Removed;
     }
+    // Some are in an entry only because the reason changed for which they are disconnected, before and after.
+    let down = |fact: Option<&Fact>| fact.is_some_and(|fact| fact.status == Status::Disconnected);
+    let stays_down = |one: &Shown<'_>| down(one.touch.before) && down(one.touch.after);
     match action {
+        "connection.disconnected" | "connection.reconnected" | RECOVERED if shown.iter().all(stays_down) => {
+            ChangeKind::Updated
+        }
         "connection.added" => ChangeKind::Added,
         "connection.expiring" => ChangeKind::Expiring,
         "connection.disconnected" => ChangeKind::Disconnected,

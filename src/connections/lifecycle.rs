@@ -207,7 +207,7 @@ impl<'a> Change<'a> {
         }
         let touched = touched(held, &before, |id| works.contains(id));
         let subject = Kind::Authorization.of(held.id());
-        let details = json!({ "disconnection": ended.map(|open| open.id), "connections": touched.len() });
+        let details = json!({ "disconnection": ended.map(|open| open.id), "connections": works.len() });
         if !touched.is_empty() {
             self.tell(healed.action(), subject, touched, details);
         }
@@ -253,7 +253,7 @@ impl<'a> Change<'a> {
         if let Some(first) = back.first() {
             let subject = Kind::Connection.of(*first);
             let touched = touched(held, &before, |id| back.contains(id));
-            let details = json!({ "disconnection": ended.first().map(|own| own.id), "connections": touched.len() });
+            let details = json!({ "disconnection": ended.first().map(|own| own.id), "connections": back.len() });
             self.tell(healed.action(), subject, touched, details);
         }
         Ok(())

@@ -99,15 +99,13 @@ pub(super) fn covered(held: &Held, before: &HashMap<Uuid, Fact>) -> Vec<Covered>
     held.members.iter().filter(|member| before.contains_key(&member.row.id)).map(Member::covered).collect()
 }
 
-/// The members in `before` that `pick` picks, before and after.
+/// What an entry keeps of a change: every member whose facts differ from those in `before`, and those that `pick` picks
+/// although theirs do not. A member left out of `before` is none of this change.
 pub(super) fn touched(held: &Held, before: &HashMap<Uuid, Fact>, pick: impl Fn(&Uuid) -> bool) -> Vec<Touched> {
-    held.members
-        .iter()
-        .filter(|member| before.contains_key(&member.row.id) && pick(&member.row.id))
-        .map(|member| Touched {
-            connection: member.row.id,
-            before: before.get(&member.row.id).cloned(),
-            after: Some(held.fact(member)),
-        })
-        .collect()
+    let compare = |member: &Member| {
+        let connection = member.row.id;
+        let (was, is) = (before.get(&connection)?, held.fact(member));
+        (pick(&connection) || *was != is).then(|| Touched { connection, before: Some(was.clone()), after: Some(is) })
+    };
+    held.members.iter().filter_map(compare).collect()
 }
