@@ -51,7 +51,7 @@ impl Surroundings {
         for (name, text) in sandbox.connector_files() {
             std::fs::write(connectors.path().join(name), text).unwrap();
         }
-        Self { sandbox, database: Database::new().await, connectors, provider }
+        Self { sandbox, database: Database::migrated().await, connectors, provider }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

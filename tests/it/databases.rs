@@ -19,7 +19,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Option<Self> {
-        let database = Arc::new(Database::new().await);
+        let database = Arc::new(Database::migrated().await);
         if database.is_sqlite() {
             eprintln!("left out: PATCHBAY_TEST_POSTGRES names no database");
             return None;

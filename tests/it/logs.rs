@@ -26,7 +26,7 @@ struct Server {
 
 impl Server {
     async fn start(level: &str, format: &str) -> Self {
-        let database = Database::new().await;
+        let database = Database::migrated().await;
         let log = database.folder().join("log");
         let command = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_patchbay"));

@@ -136,7 +136,7 @@ impl World {
         tokio::spawn(axum_serve(listener, sandbox.router(), serving.clone()));
         let database = match database {
             Some(database) => database,
-            None => Arc::new(Database::new().await),
+            None => Arc::new(Database::migrated().await),
         };
         Self { clock, sandbox, provider, database, _serving: serving.drop_guard() }
     }

@@ -56,7 +56,7 @@ impl Server {
         let router = tap.around(sandbox.router());
         tokio::spawn(async move { axum::serve(listener, router).await });
 
-        let database = Database::new().await;
+        let database = Database::migrated().await;
         let variables = variables(&database, &sandbox, &address);
         let mut process = command("serve", &variables, &database).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
