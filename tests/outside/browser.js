@@ -31,15 +31,20 @@ export class Page {
 }
 
 export class Browser {
-  #cookies = new CookieJar();
+  #cookies;
   #via;
+  #signal;
 
   /**
    * @param {object} [options]
    * @param {(url: URL) => URL | Promise<URL>} [options.via] who answers for an address, where a load balancer stands between
+   * @param {AbortSignal} [options.signal] closes the window, whatever it waits for
+   * @param {CookieJar} [options.jar] one that another window has as well
    */
-  constructor({ via = (url) => url } = {}) {
+  constructor({ via = (url) => url, signal, jar = new CookieJar() } = {}) {
+    this.#cookies = jar;
     this.#via = via;
+    this.#signal = signal;
   }
 
   open(url) {
@@ -60,7 +65,7 @@ export class Browser {
         ...request,
         redirect: 'manual',
         headers: { accept: 'text/html', cookie: this.#cookies.for(url) },
-        signal: AbortSignal.timeout(20_000),
+        signal: AbortSignal.any([AbortSignal.timeout(20_000), this.#signal].filter(Boolean)),
       });
       this.#cookies.keep(url, response.headers.getSetCookie());
       trail.push({ url: url.href, status: response.status });
@@ -76,7 +81,7 @@ export class Browser {
   }
 }
 
-class CookieJar {
+export class CookieJar {
   #cookies = new Map();
 
   keep(url, lines) {
