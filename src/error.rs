@@ -10,6 +10,8 @@ use sea_orm::DbErr;
 use tokio::task::JoinError;
 use uuid::Uuid;
 
+use crate::tasks::TaskError;
+
 /// A domain operation's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -70,7 +72,13 @@ impl From<DbErr> for Error {
     }
 }
 
-/// A task that panicked, or was cut off.
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+/// A computation beside the tasks that panicked.
 impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
         Self::internal(error.to_string())

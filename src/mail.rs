@@ -22,6 +22,7 @@ use url::Url;
 use uuid::Uuid;
 
 use self::{idle::Idle, server::Server};
+use crate::tasks::Tasks;
 
 /// How long it may take until a mail server is ready for a letter: names looked up, connected, encrypted, signed in.
 const OPENING: Duration = Duration::from_secs(30);
@@ -88,7 +89,7 @@ pub enum BadMailSetting {
 impl Mailer {
     /// `url` is `smtp://[USER:PASSWORD@]HOST[:PORT][?tls=none|opportunistic|required]` or
     /// `smtps://[USER:PASSWORD@]HOST[:PORT]`, `from` an address with or without a name. Nothing is connected yet.
-    pub fn new(url: &SecretString, from: &str) -> Result<Self, BadMailSetting> {
+    pub fn new(url: &SecretString, from: &str, tasks: Tasks) -> Result<Self, BadMailSetting> {
         let server = Server::parse(url)?;
         let from = form::sender(from).ok_or_else(|| {
             BadMailSetting::From(
@@ -96,7 +97,7 @@ impl Mailer {
                     .to_owned(),
             )
         })?;
-        Ok(Self { inner: Arc::new(Inner { server, from, idle: Arc::default() }) })
+        Ok(Self { inner: Arc::new(Inner { server, from, idle: Idle::new(tasks) }) })
     }
 
     /// The Message-ID of the letter that `id` names.
@@ -122,7 +123,7 @@ impl Mailer {
         if handed_over.is_ok() {
             idle.keep(connection)
         } else {
-            idle::leave(connection)
+            idle.leave(connection)
         }
         handed_over
     }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled by the first signal, for the server to drain. A second one ends the process at once:
 /// nothing that was answered is lost by that either.
+#[expect(clippy::disallowed_methods, reason = "it ends with the process")]
 pub(crate) fn shutdown() -> io::Result<CancellationToken> {
     let mut signals = Signals::new()?;
     let shutdown = CancellationToken::new();

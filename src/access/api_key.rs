@@ -14,7 +14,6 @@ use entity::{api_key, journal_head, user, workspace};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, sea_query::Expr};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Viewer;
@@ -22,6 +21,7 @@ use crate::{
     clock::{Entropy, SharedClock, random},
     db::Db,
     error::{Error, Result},
+    tasks::Tasks,
 };
 
 /// How every secret begins: by this it is told from a token.
@@ -93,12 +93,12 @@ pub(super) struct ApiKeys {
     clock: SharedClock,
     /// Keys whose use is being written.
     noting: Arc<Mutex<HashSet<Uuid>>>,
-    writing: TaskTracker,
+    tasks: Tasks,
 }
 
 impl ApiKeys {
-    pub(super) fn new(db: Db, clock: SharedClock) -> Self {
-        Self { db, clock, noting: Arc::default(), writing: TaskTracker::new() }
+    pub(super) fn new(db: Db, clock: SharedClock, tasks: Tasks) -> Self {
+        Self { db, clock, noting: Arc::default(), tasks }
     }
 
     /// The viewer whom the key `bearer` makes, in `workspace` where one is asked for.
@@ -115,19 +115,13 @@ impl ApiKeys {
         Ok(viewer)
     }
 
-    /// Returns once every use is written. Nothing is verified any more.
-    pub(super) async fn drained(&self) {
-        self.writing.close();
-        self.writing.wait().await;
-    }
-
     /// Writes that `key` was used, beside the request and once for however many come at the same moment.
     fn note_use(&self, key: Uuid, now: DateTime<Utc>) {
         if !self.being_noted(|noting| noting.insert(key)) {
             return;
         }
         let keys = self.clone();
-        self.writing.spawn(async move {
+        self.tasks.spawn("use of an API key", async move {
             let used = api_key::Entity::update_many()
                 .col_expr(api_key::Column::LastUsedAt, Expr::value(now))
                 .filter(api_key::Column::Id.eq(key))

@@ -20,6 +20,7 @@ use crate::{
     clock::SharedClock,
     db::Db,
     error::{Error, Result},
+    tasks::Tasks,
 };
 
 /// Binds subjects of identity providers to users; for the room that writes of them.
@@ -54,8 +55,9 @@ impl Authenticator {
         secret: Option<JwtSecret>,
         identity_provider: Option<(IdentityProvider, Arc<dyn Bind>)>,
         clock: SharedClock,
+        tasks: Tasks,
     ) -> Self {
-        let api_keys = ApiKeys::new(db.clone(), clock.clone());
+        let api_keys = ApiKeys::new(db.clone(), clock.clone(), tasks);
         Self { db, secret, identity_provider, clock, api_keys }
     }
 
@@ -95,11 +97,6 @@ impl Authenticator {
         }
         let found = users.find_also_related(workspace::Entity).find_also_related(journal_head::Entity);
         Ok(found.all(self.db.reader()).await?)
-    }
-
-    /// Returns once what bearers left to be written is written. Nothing is verified any more.
-    pub async fn drained(&self) {
-        self.api_keys.drained().await;
     }
 }
 

@@ -13,6 +13,7 @@ use super::jwks::{Fitting, Key, KeySource, Keys};
 use crate::{
     clock::SharedClock,
     error::{Error, Result},
+    tasks::Tasks,
 };
 
 /// How far the provider's clock may be from ours.
@@ -97,8 +98,14 @@ fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 
 impl IdentityProvider {
     /// The provider that calls itself `issuer` and means one of `audiences` when it means this server.
-    pub fn new(issuer: String, audiences: Vec<String>, source: Arc<dyn KeySource>, clock: SharedClock) -> Self {
-        let keys = Keys::new(source, clock.clone());
+    pub fn new(
+        issuer: String,
+        audiences: Vec<String>,
+        source: Arc<dyn KeySource>,
+        clock: SharedClock,
+        tasks: Tasks,
+    ) -> Self {
+        let keys = Keys::new(source, clock.clone(), tasks);
         Self { issuer: issuer.into(), audiences: audiences.into(), keys, clock }
     }
 

@@ -19,7 +19,7 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::clock::SharedClock;
+use crate::{clock::SharedClock, tasks::Tasks};
 
 /// The least time between two requests for the document, whatever tokens name.
 const BETWEEN_FETCHES: TimeDelta = TimeDelta::seconds(5);
@@ -113,6 +113,7 @@ pub(super) struct Keys(Arc<Inner>);
 struct Inner {
     source: Arc<dyn KeySource>,
     clock: SharedClock,
+    tasks: Tasks,
     state: Mutex<State>,
 }
 
@@ -162,8 +163,8 @@ pub(super) enum Fitting {
 }
 
 impl Keys {
-    pub(super) fn new(source: Arc<dyn KeySource>, clock: SharedClock) -> Self {
-        Self(Arc::new(Inner { source, clock, state: Mutex::default() }))
+    pub(super) fn new(source: Arc<dyn KeySource>, clock: SharedClock, tasks: Tasks) -> Self {
+        Self(Arc::new(Inner { source, clock, tasks, state: Mutex::default() }))
     }
 
     /// The keys by which a token that names `id` and `algorithm` may be signed. A token that names no key fits every
@@ -220,8 +221,15 @@ impl Keys {
     fn begin(&self, state: &mut State) -> Answer {
         state.asked_at = Some(self.0.clock.now());
         let inner = Arc::clone(&self.0);
-        let task = tokio::spawn(async move { inner.fetch().await });
-        let fetching = task.map(|_| ()).boxed().shared();
+        // Stopping does not wait for it: nothing is lost by that.
+        let task = self.0.tasks.beside("identity provider's keys", async move { inner.fetch().await });
+        let inner = Arc::clone(&self.0);
+        let answered = task.map(move |done| {
+            if !matches!(done, Ok(Ok(()))) {
+                inner.lock().fetching = None;
+            }
+        });
+        let fetching = answered.boxed().shared();
         state.fetching = Some(fetching.clone());
         fetching
     }

@@ -19,6 +19,7 @@ use crate::{
     journal::Journal,
     mail::Letter,
     people::{CreateWorkspace, People},
+    tasks::Tasks,
 };
 
 /// How long the token lives that a new workspace comes with.
@@ -93,7 +94,7 @@ pub async fn token(
 
 /// Sends `to` a letter that says that letters arrive.
 pub async fn test_mail(config: Config, to: String) -> Result<(), StartError> {
-    let mailer = mailer(&config)?.ok_or_else(|| Problem::new("smtp_url", NoMailServer))?;
+    let mailer = mailer(&config, &Tasks::default())?.ok_or_else(|| Problem::new("smtp_url", NoMailServer))?;
     let public_url = config.public_url(config.listen)?;
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let letter = Letter {
@@ -158,7 +159,8 @@ pub fn schema_sdl() -> String {
 async fn people(config: &Config) -> Result<People, StartError> {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let db = open(config).await?;
-    let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), super::SLOW_TICK).await.map_err(told)?;
+    let (tasks, tick) = (Tasks::default(), super::SLOW_TICK);
+    let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks, tick).await.map_err(told)?;
     Ok(People::new(db, journal, clock, entropy))
 }
 

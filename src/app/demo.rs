@@ -30,6 +30,7 @@ use crate::{
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(12);
 
 /// Runs the demo until `stop` is cancelled. `variables` may say where to listen and what to log.
+#[expect(clippy::disallowed_methods, reason = "the demo waits for both")]
 pub async fn demo(variables: &[(String, String)], stop: CancellationToken) -> Result<(), StartError> {
     let outside = Outside::default();
     let folder = Folder::new(&*outside.entropy)?;

@@ -15,7 +15,7 @@ use entity::Topic;
 use opening::open;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, test_mail, token};
@@ -37,6 +37,7 @@ use crate::{
     notifications::{Notifications, Reminders, RemindersParts},
     people::People,
     provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
+    tasks::Tasks,
     telemetry::Telemetry,
     vault::Vault,
 };
@@ -45,7 +46,8 @@ use crate::{
 const SLOW_TICK: Duration = Duration::from_secs(2);
 /// How long a request's head may take.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long stopping may take before what is left is cut off.
+/// How long stopping may take before what is left is cut off: longer than a provider may take to answer, so that the
+/// tokens of an answer that is on its way are stored.
 const DRAIN: Duration = Duration::from_secs(25);
 /// How long closing the database may take.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -73,8 +75,8 @@ pub struct App {
     pub people: People,
     pub connections: Connections,
     pub jobs: Jobs,
+    pub tasks: Tasks,
     pub public_url: Url,
-    transport: Transport,
     router: Router,
     stop: CancellationToken,
 }
@@ -95,11 +97,13 @@ impl App {
             .map_err(|error| Problem::new("encryption_keys", format!("{error}; {NEW_KEY}")))?;
         let secret = secret(config)?;
         let outbound = outbound(config, &outside)?;
-        let identity_provider = identity_provider(config, &outbound, &clock)?;
+        let telemetry = Telemetry::new(clock.now());
+        let tasks = Tasks::new(telemetry.panics.clone());
+        let identity_provider = identity_provider(config, &outbound, &clock, &tasks)?;
         let provider = provider(config, &catalogue, outbound, &outside);
         let db = open(config).await?;
-        let telemetry = Telemetry::new(clock.now());
-        let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), SLOW_TICK).await.map_err(broken)?;
+        let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks.clone(), SLOW_TICK).await;
+        let journal = journal.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
         let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone(), public_url.clone());
         let connections = Connections::new(connections::Parts {
@@ -112,6 +116,7 @@ impl App {
             entropy: entropy.clone(),
             settings: connection_settings(config, &public_url),
             providers: telemetry.providers.clone(),
+            tasks: tasks.clone(),
         })
         .await
         .map_err(broken)?;
@@ -123,10 +128,11 @@ impl App {
             connections: connections.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
+            tasks: tasks.clone(),
             settings: datasets::Settings { job_tick: config.job_tick, probe_interval: config.probe_interval },
         });
         let kept_answers = KeptAnswers::new(db.clone(), vault, clock.clone(), entropy.clone());
-        let reminders = mailer(config)?.map(|mailer| {
+        let reminders = mailer(config, &tasks)?.map(|mailer| {
             Reminders::new(RemindersParts {
                 db: db.clone(),
                 journal: journal.clone(),
@@ -149,6 +155,7 @@ impl App {
             kept_answers: kept_answers.clone(),
             settings: job_settings(config),
             telemetry: telemetry.jobs.clone(),
+            tasks: tasks.clone(),
         });
         let services = Services {
             people: people.clone(),
@@ -163,11 +170,11 @@ impl App {
             identity_provider.get_ready().await;
         }
         let identity_provider = identity_provider.map(|provider| (provider, Arc::new(people.clone()) as Arc<dyn Bind>));
-        let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone());
+        let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone(), tasks.clone());
         let request_ids = RequestIds::new(clock.clone(), entropy);
         let refusals = Some(Refusals::new(journal.clone()));
         let schema = graphql::build(services);
-        let api = Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), refusals);
+        let api = Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), refusals, tasks.clone());
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
         let transport = Transport::new(http::Parts {
             api,
@@ -177,22 +184,24 @@ impl App {
             origins,
             limits: config.limits.clone(),
             telemetry,
+            tasks: tasks.clone(),
             stop: stop.clone(),
         });
         let router =
             http::router(&transport, connections.clone(), datasets, notifications, journal, db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, public_url, transport, router, stop })
+        Ok(Self { db, people, connections, jobs, tasks, public_url, router, stop })
     }
 
-    /// Serves on `listener`, with the jobs beside, until told to stop; then drains requests, sockets and jobs.
+    /// Serves on `listener`, with the jobs beside, until told to stop; then waits for requests, sockets, jobs and every
+    /// effect that has begun, while the database is still open.
     pub async fn run(self, listener: TcpListener) -> Result<(), StartError> {
-        let tasks = TaskTracker::new();
-        self.jobs.start(&tasks, &self.stop);
-        tasks.close();
-        let work = async { tokio::join!(self.listen(listener), tasks.wait()) };
+        self.jobs.start(&self.stop);
         tokio::select! {
-            _ = work => {}
-            () = self.overdue() => tracing::warn!("what was not done in {} s was cut off", DRAIN.as_secs()),
+            () = self.listen(listener) => {}
+            () = self.overdue() => {
+                let unfinished = self.tasks.unfinished();
+                tracing::warn!(%unfinished, "what was not done in {} s was cut off", DRAIN.as_secs());
+            }
         }
         if let Some(reminders) = &self.jobs.reminders {
             reminders.close().await;
@@ -203,10 +212,10 @@ impl App {
         }
     }
 
-    /// Serves without the jobs, for whoever runs those by hand.
+    /// Serves without the jobs, for a caller that runs those by hand; returns when all that was begun has ended.
     pub async fn listen(&self, listener: TcpListener) {
         http::server::serve(listener, self.router.clone(), HEAD, self.stop.clone()).await;
-        self.transport.drained().await;
+        self.tasks.drained().await;
     }
 
     /// Returns when stopping has taken long enough.
@@ -248,16 +257,18 @@ fn identity_provider(
     config: &Config,
     outbound: &Outbound,
     clock: &SharedClock,
+    tasks: &Tasks,
 ) -> Result<Option<IdentityProvider>, Problem> {
     let Some(meant) = config.identity_provider.clone() else { return Ok(None) };
     let document = KeyDocument::new(outbound.clone(), meant.jwks_url);
     let document = document.map_err(|error| Problem::new("jwt_jwks_url", error))?;
-    Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock.clone())))
+    let (clock, tasks) = (clock.clone(), tasks.clone());
+    Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock, tasks)))
 }
 
-fn mailer(config: &Config) -> Result<Option<Mailer>, Problem> {
+fn mailer(config: &Config, tasks: &Tasks) -> Result<Option<Mailer>, Problem> {
     let Some(meant) = &config.mail else { return Ok(None) };
-    let mailer = Mailer::new(&meant.smtp_url, &meant.from).map_err(|error| match error {
+    let mailer = Mailer::new(&meant.smtp_url, &meant.from, tasks.clone()).map_err(|error| match error {
         BadMailSetting::Url(message) => Problem::new("smtp_url", message),
         BadMailSetting::From(message) => Problem::new("mail_from", message),
     });

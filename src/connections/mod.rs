@@ -98,6 +98,7 @@ use crate::{
     error::{Error, Result},
     journal::Journal,
     provider::Provider,
+    tasks::Tasks,
     telemetry,
     vault::Vault,
 };
@@ -114,6 +115,7 @@ pub struct Connections {
     entropy: SharedEntropy,
     settings: Arc<Settings>,
     providers: telemetry::Providers,
+    tasks: Tasks,
     /// Every connector that was ever known here.
     known: Arc<Vec<connector::Model>>,
 }
@@ -140,15 +142,16 @@ pub struct Parts {
     pub entropy: SharedEntropy,
     pub settings: Settings,
     pub providers: telemetry::Providers,
+    pub tasks: Tasks,
 }
 
 impl Connections {
     /// Puts the parts together, and remembers the catalogue for the day that one of its files is gone.
     pub async fn new(parts: Parts) -> Result<Self> {
         let known = remember(&parts.db, &parts.catalogue).await?;
-        let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings, providers } = parts;
+        let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, tasks } = parts;
         let (settings, known) = (Arc::new(settings), Arc::new(known));
-        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, known })
+        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, tasks, known })
     }
 
     /// The connector `slug`; the input `field` is to blame where there is none.

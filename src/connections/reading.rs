@@ -66,7 +66,7 @@ impl Connections {
     /// Reads rows through a connection, whoever hangs up meanwhile: an answer may bring the only copy of a token.
     pub async fn read(&self, connection: Uuid, ask: Ask) -> Result<Answer<Rows>> {
         let all = self.clone();
-        let reading = tokio::spawn(async move { all.read_now(connection, &ask).await });
+        let reading = self.tasks.spawn("reading", async move { all.read_now(connection, &ask).await });
         reading.await?
     }
 

@@ -47,8 +47,8 @@ impl Connections {
             return Ok(credential);
         }
         let (all, id, version) = (self.clone(), row.id, row.credential_version);
-        // A task of its own: whoever asked may hang up, and the answer may hold the only copy of a token.
-        let renewing = tokio::spawn(async move { all.renew_for_use(id, version).await });
+        // An effect of its own: the client may hang up, and the answer may hold the only copy of a token.
+        let renewing = self.tasks.spawn("renewal", async move { all.renew_for_use(id, version).await });
         renewing.await??;
         let renewed = authorization::Entity::find_by_id(row.id).one(self.db.reader()).await?;
         match renewed.filter(|renewed| renewed.credential.is_some()) {

@@ -182,8 +182,8 @@ impl Datasets {
     /// The dataset after its refresh, or as it is meanwhile; and why nothing came of it that it would show.
     async fn refresh_now(&self, viewer: &Viewer, id: Uuid) -> Result<(dataset::Model, Option<Unread>)> {
         let (all, actor) = (self.clone(), viewer.actor());
-        // A task of its own: whoever asked may hang up.
-        let refreshing = tokio::spawn(async move { all.refresh_as(id, actor).await });
+        // An effect of its own: the client may hang up.
+        let refreshing = self.tasks.spawn("dataset refresh", async move { all.refresh_as(id, actor).await });
         let unread = match tokio::time::timeout(PATIENCE, refreshing).await {
             Ok(done) => done??,
             Err(_) => None,

@@ -217,6 +217,7 @@ fn column(input: &CreateMetric, columns: &[String]) -> Result<Option<String>> {
 }
 
 /// Computes metrics beside what the server has to do at once: there may be many rows.
+#[expect(clippy::disallowed_methods, reason = "it only computes")]
 async fn computed(metrics: Vec<metric::Model>, rows: &Arc<Rows>) -> Result<Computed> {
     if metrics.is_empty() {
         return Ok(Computed::new());

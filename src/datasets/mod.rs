@@ -44,6 +44,7 @@ use crate::{
     db::Db,
     journal::Journal,
     provider::RowLimits,
+    tasks::Tasks,
 };
 
 /// The datasets of a server; cheap to clone.
@@ -55,6 +56,7 @@ pub struct Datasets {
     connections: Connections,
     clock: SharedClock,
     entropy: SharedEntropy,
+    tasks: Tasks,
     settings: Settings,
     live: Arc<live::Cache>,
     places: Arc<places::Places>,
@@ -77,12 +79,13 @@ pub struct Parts {
     pub connections: Connections,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
+    pub tasks: Tasks,
     pub settings: Settings,
 }
 
 impl Datasets {
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, journal, catalogue, connections, clock, entropy, settings } = parts;
+        let Parts { db, journal, catalogue, connections, clock, entropy, tasks, settings } = parts;
         Self {
             db,
             journal,
@@ -90,6 +93,7 @@ impl Datasets {
             connections,
             clock,
             entropy,
+            tasks,
             settings,
             live: Arc::default(),
             places: Arc::default(),

@@ -53,6 +53,7 @@ impl Datasets {
     }
 
     /// Packs rows as `mode` wants it, and computes the metrics of `of` by them.
+    #[expect(clippy::disallowed_methods, reason = "it only computes")]
     pub(super) async fn prepare(&self, of: Uuid, mode: DataMode, rows: Arc<Rows>) -> Result<Ready> {
         let computed = self.compute(of, &rows).await?;
         let packed = Arc::clone(&rows);

@@ -32,6 +32,7 @@ pub struct RowPage {
 
 impl Datasets {
     /// The rows from the place `first` on, up to `most`; none when the snapshot is not kept any more.
+    #[expect(clippy::disallowed_methods, reason = "it only computes")]
     pub(super) async fn snapshot_rows(&self, snapshot: Uuid, first: u64, most: u64) -> Result<Vec<Box<RawValue>>> {
         let (first, last) = (number(first), number(first.saturating_add(most)));
         let parts = snapshot_part::Entity::find()

@@ -14,8 +14,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use sha2::{Digest, Sha256};
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use super::asks::Asks;
 use super::documents::{Document, Documents};
@@ -31,6 +29,7 @@ use crate::access::Viewer;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::journal::Refusals;
+use crate::tasks::Tasks;
 use crate::telemetry::{Telemetry, span};
 
 /// The API behind every transport. Cheap to clone.
@@ -43,7 +42,7 @@ struct Parts {
     documents: Documents,
     wording: Wording,
     types: FieldTypes,
-    mutations: TaskTracker,
+    tasks: Tasks,
     kept_answers: KeptAnswers,
     telemetry: Telemetry,
     /// Where refused mutations are noted.
@@ -66,6 +65,7 @@ impl Api {
         kept_answers: KeptAnswers,
         telemetry: Telemetry,
         refusals: Option<Refusals>,
+        tasks: Tasks,
     ) -> Self
     where
         Q: ObjectType + 'static,
@@ -75,24 +75,17 @@ impl Api {
         let wording = Wording::new(schema.names());
         let documents = Documents::new(limits.kept_documents_bytes);
         let types = FieldTypes::read(&schema.sdl());
-        let (engine, mutations) = (Box::new(schema), TaskTracker::new());
         Self(Arc::new(Parts {
-            engine,
+            engine: Box::new(schema),
             limits,
             documents,
             wording,
             types,
-            mutations,
+            tasks,
             kept_answers,
             telemetry,
             refusals,
         }))
-    }
-
-    /// Returns once every mutation that began has ended, whoever still waits for it.
-    pub async fn drained(&self) {
-        self.0.mutations.close();
-        self.0.mutations.wait().await;
     }
 
     /// Parses and guards a request. Nothing is looked up and nobody needs to be signed in.
@@ -147,7 +140,7 @@ impl Api {
         let Some(refusals) = &self.0.refusals else { return };
         let mutations = answer.errors_with(Code::Forbidden).flat_map(|error| asks.kept_by(error));
         for noted in mutations.filter_map(|mutation| refusals.note(viewer, mutation)) {
-            self.0.mutations.spawn(noted.in_current_span());
+            self.0.tasks.spawn("refusal", noted);
         }
     }
 
@@ -163,7 +156,7 @@ impl Api {
         let running = self.0.engine.execute(prepared.into_request(viewer));
         let answer = if kind == OperationType::Mutation {
             // On its own, so that a client that leaves does not stop a change half-way.
-            self.0.mutations.spawn(running.in_current_span()).await.ok()
+            self.0.tasks.spawn("mutation", running).await.ok()
         } else {
             AssertUnwindSafe(running).catch_unwind().await.ok()
         };
@@ -206,7 +199,7 @@ impl Api {
             response
         };
         // On its own, so that the answer is kept for a client that left before it came.
-        let response = self.0.mutations.spawn(running.in_current_span()).await;
+        let response = self.0.tasks.spawn("mutation with a key", running).await;
         Ok(Answered::Done(response.unwrap_or_else(|_| panicked(id))))
     }
 
@@ -429,7 +422,8 @@ mod tests {
         let db = Db::open("sqlite::memory:").await.unwrap();
         let kept_answers = KeptAnswers::new(db, vault, clock.clone(), entropy.clone());
         let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
-        let api = Api::new(schema, Limits::default(), kept_answers, Telemetry::new(clock.now()), None);
+        let api =
+            Api::new(schema, Limits::default(), kept_answers, Telemetry::new(clock.now()), None, Tasks::default());
         let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
             let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };

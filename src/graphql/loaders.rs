@@ -172,6 +172,7 @@ where
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "one batch of a query, which waits for it")]
 fn by<K, V, F>(
     (services, viewer): (&Services, &Viewer),
     load: impl Fn(Services, Viewer, Vec<K>) -> F + Send + Sync + 'static,

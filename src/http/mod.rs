@@ -31,7 +31,6 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use origins::Origins;
 
@@ -46,6 +45,7 @@ use crate::graphql::errors::Code;
 use crate::graphql::{Api, Prepared, RawRequest, Refusal, RequestId, RequestIds};
 use crate::journal::Journal;
 use crate::notifications::Notifications;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use quota::{Rates, Seats};
 use url::Url;
@@ -63,7 +63,7 @@ pub fn router(
     let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
     let routes = routes.merge(links::routes(connections.clone())).merge(unsubscribe::routes(notifications));
     let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
-    let routes = routes.merge(health::routes(db)).merge(numbers).merge(pages::routes());
+    let routes = routes.merge(health::routes(db, transport.0.tasks.clone())).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))
 }
 
@@ -80,6 +80,7 @@ pub struct Parts {
     pub origins: Origins,
     pub limits: Limits,
     pub telemetry: Telemetry,
+    pub tasks: Tasks,
     /// When it is cancelled, sockets and event streams are closed.
     pub stop: CancellationToken,
 }
@@ -88,7 +89,6 @@ struct Inner {
     parts: Parts,
     seats: Seats,
     rates: Rates,
-    streams: TaskTracker,
 }
 
 impl std::ops::Deref for Inner {
@@ -102,7 +102,7 @@ impl std::ops::Deref for Inner {
 impl Transport {
     pub fn new(parts: Parts) -> Self {
         let (seats, rates) = (Seats::new(parts.limits.sockets_per_viewer), Rates::new(&parts.limits));
-        Self(Arc::new(Inner { parts, seats, rates, streams: TaskTracker::new() }))
+        Self(Arc::new(Inner { parts, seats, rates }))
     }
 
     /// The route `/graphql`.
@@ -128,14 +128,6 @@ impl Transport {
             counted.map_err(|error| Refusal::because(error, id))?;
         }
         Ok(prepared)
-    }
-
-    /// Returns once every socket and event stream is closed and every mutation and write has ended. Call it after `stop` was cancelled.
-    pub async fn drained(&self) {
-        self.0.streams.close();
-        self.0.streams.wait().await;
-        self.0.api.drained().await;
-        self.0.authenticator.drained().await;
     }
 }
 

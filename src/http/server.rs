@@ -21,6 +21,7 @@ use tower::ServiceExt;
 const BREATH: Duration = Duration::from_millis(500);
 
 /// Serves until `stop` is cancelled, then finishes the requests that run and returns. Sockets are closed by whoever opened them.
+#[expect(clippy::disallowed_methods, reason = "conversations with peers, which it waits for itself")]
 pub async fn serve(listener: TcpListener, router: Router, header_timeout: Duration, stop: CancellationToken) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);

@@ -49,11 +49,11 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, request: &P
         .protocols([PROTOCOL]);
     // As the protocol's reference server does: another sub-protocol is not echoed, and whoever comes in even so is told.
     let agreed = upgrade.selected_protocol().is_some();
-    let tracker = transport.0.streams.token();
+    let entered = transport.0.tasks.enter("socket");
     let id = request.extensions.get::<RequestId>().copied().unwrap_or_else(|| transport.0.request_ids.next());
     upgrade.on_upgrade(move |socket| {
         let conversation = async move {
-            let _tracked = tracker;
+            let _entered = entered;
             if agreed {
                 session::run(transport, socket).await;
             } else {

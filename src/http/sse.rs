@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tracing::Instrument;
 
 use super::accept::Media;
 use super::graphql::{Caller, answer_refusal};
@@ -47,8 +46,8 @@ pub(super) fn answer(caller: Caller, prepared: Prepared) -> Response {
         None => None,
     };
     let (sender, receiver) = mpsc::channel(WAITING);
-    let tracker = caller.transport.0.streams.clone();
-    tracker.spawn(pump(caller, prepared, seat, sender).in_current_span());
+    let tasks = caller.transport.0.tasks.clone();
+    tasks.spawn("event stream", pump(caller, prepared, seat, sender));
     respond(Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>)))
 }
 

@@ -1,9 +1,11 @@
 //! Asking providers about what is due. Each connector is worked off for itself: a provider that hangs holds up no other.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashSet, time::Instant};
 
-use futures_util::{StreamExt, stream};
-use tokio::task::{Id, JoinSet};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Jobs;
@@ -11,6 +13,7 @@ use crate::{
     connections::{Batch, Due},
     datasets,
     error::Result,
+    tasks::round_limit,
 };
 
 /// What is asked of providers.
@@ -28,7 +31,7 @@ impl Asking {
         Self::Datasets,
     ];
 
-    fn job(self) -> &'static str {
+    pub(super) fn job(self) -> &'static str {
         match self {
             Self::Connections(what) => what.job(),
             Self::Datasets => datasets::JOB,
@@ -41,14 +44,15 @@ impl Jobs {
     /// batches that run when `stop` is cancelled.
     pub(super) async fn keep_asking(self, what: Asking, stop: CancellationToken) {
         // Tasks, not futures of this one: what they have begun must go on while this waits for the database.
-        let mut running = JoinSet::new();
-        let mut busy: HashMap<Id, String> = HashMap::new();
+        let mut running = FuturesUnordered::new();
+        let mut busy: HashSet<String> = HashSet::new();
+        let mut rounds = self.tasks.watch(what.job(), round_limit(self.settings.tick));
         while !stop.is_cancelled() {
             // One that failed is logged.
-            for connector in self.due(what).await.unwrap_or_default() {
-                if !busy.values().any(|at_it| *at_it == connector) {
-                    let task = running.spawn(self.clone().work_off(what, connector.clone(), stop.clone()));
-                    busy.insert(task.id(), connector);
+            for connector in rounds.round(self.due(what)).await.and_then(Result::ok).unwrap_or_default() {
+                if busy.insert(connector.clone()) {
+                    let work = self.clone().work_off(what, connector.clone(), stop.clone());
+                    running.push(self.tasks.spawn(what.job(), work).map(|_| connector));
                 }
             }
             let tick = tokio::time::sleep(self.settings.tick);
@@ -57,14 +61,14 @@ impl Jobs {
                 tokio::select! {
                     () = &mut tick => break,
                     () = stop.cancelled() => break,
-                    Some(done) = running.join_next_with_id() => {
-                        busy.remove(&done.map_or_else(|panicked| panicked.id(), |(id, _)| id));
+                    Some(done) = running.next() => {
+                        busy.remove(&done);
                     }
                 }
             }
         }
         self.connections.stop_asking();
-        while running.join_next().await.is_some() {}
+        while running.next().await.is_some() {}
     }
 
     /// The same, once, and to its end.

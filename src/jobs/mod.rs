@@ -13,7 +13,7 @@ use std::{
 
 use chrono::TimeDelta;
 use entity::Topic;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use asking::Asking;
 
@@ -25,6 +25,7 @@ use crate::{
     ids::Kind,
     journal::Journal,
     notifications::{self, Notifications, Reminders},
+    tasks::{Tasks, round_limit},
     telemetry,
 };
 
@@ -50,6 +51,7 @@ pub struct Parts {
     pub kept_answers: KeptAnswers,
     pub settings: Settings,
     pub telemetry: telemetry::Jobs,
+    pub tasks: Tasks,
 }
 
 impl std::ops::Deref for Jobs {
@@ -110,13 +112,13 @@ impl Jobs {
         Self(Arc::new(parts))
     }
 
-    /// Starts every job on `tasks`; each ends after its round when `stop` is cancelled.
-    pub fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    /// Starts every job; each ends after its round when `stop` is cancelled.
+    pub fn start(&self, stop: &CancellationToken) {
         for what in Asking::ALL {
-            tasks.spawn(self.clone().keep_asking(what, stop.clone()));
+            self.tasks.spawn(what.job(), self.clone().keep_asking(what, stop.clone()));
         }
         for job in Job::ALL {
-            tasks.spawn(self.clone().repeat(job, stop.clone()));
+            self.tasks.spawn(job.name(), self.clone().repeat(job, stop.clone()));
         }
     }
 
@@ -137,8 +139,9 @@ impl Jobs {
             Job::Remind => self.settings.tick.min(REMIND_EVERY),
             _ => self.settings.tick,
         };
+        let mut rounds = self.tasks.watch(job.name(), round_limit(pause));
         while !stop.is_cancelled() {
-            if let Err(error) = self.round(job, &stop).await {
+            if let Some(Err(error)) = rounds.round(self.round(job, &stop)).await {
                 tracing::error!(job = job.name(), ?error, "a job failed; it is tried again");
             }
             let _ = tokio::time::timeout(pause, stop.cancelled()).await;

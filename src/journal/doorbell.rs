@@ -14,6 +14,7 @@ use super::feed::Feeds;
 use crate::{
     db::Db,
     error::{Error, Result},
+    tasks::{Rounds, TaskError, Tasks, round_limit},
 };
 
 /// The PostgreSQL channel.
@@ -22,6 +23,11 @@ const CHANNEL: &str = "patchbay_doorbell";
 const COALESCED: Duration = Duration::from_millis(10);
 /// How long to wait before listening again after the database was away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often a loop that only waits says that it is there.
+const STILL_THERE: Duration = Duration::from_secs(60);
+/// What the log and the numbers call the loops.
+const LISTENS: &str = "doorbell's listening";
+const TELLS: &str = "doorbell's telling";
 
 /// Wakes the feeds of this node, and of the others where there are others.
 pub(super) struct Doorbell {
@@ -32,12 +38,12 @@ pub(super) struct Doorbell {
 /// The other nodes on the same PostgreSQL.
 struct Others {
     rings: mpsc::UnboundedSender<Uuid>,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _loops: [AbortOnDropHandle<Result<(), TaskError>>; 2],
 }
 
 impl Doorbell {
-    pub(super) async fn new(db: &Db, feeds: Arc<Feeds>) -> Result<Self> {
-        let others = if db.is_sqlite() { None } else { Some(Others::new(db, &feeds).await?) };
+    pub(super) async fn new(db: &Db, feeds: Arc<Feeds>, tasks: &Tasks) -> Result<Self> {
+        let others = if db.is_sqlite() { None } else { Some(Others::new(db, &feeds, tasks).await?) };
         Ok(Self { feeds, others })
     }
 
@@ -51,14 +57,15 @@ impl Doorbell {
 }
 
 impl Others {
-    async fn new(db: &Db, feeds: &Arc<Feeds>) -> Result<Self> {
+    async fn new(db: &Db, feeds: &Arc<Feeds>, tasks: &Tasks) -> Result<Self> {
         let (rings, rung) = mpsc::unbounded_channel();
         let pool = own_pool(db).await.map_err(unavailable)?;
         let mut listener = PgListener::connect_with(&pool).await.map_err(unavailable)?;
         listener.listen(CHANNEL).await.map_err(unavailable)?;
-        let listening = AbortOnDropHandle::new(tokio::spawn(listen(listener, Arc::clone(feeds))));
-        let telling = AbortOnDropHandle::new(tokio::spawn(tell(pool, rung)));
-        Ok(Self { rings, _tasks: [listening, telling] })
+        let rounds = |name| tasks.watch(name, round_limit(STILL_THERE));
+        let listening = tasks.beside(LISTENS, listen(listener, Arc::clone(feeds), rounds(LISTENS)));
+        let telling = tasks.beside(TELLS, tell(pool, rung, rounds(TELLS)));
+        Ok(Self { rings, _loops: [listening, telling] })
     }
 }
 
@@ -72,35 +79,56 @@ fn unavailable(error: sqlx::Error) -> Error {
     Error::internal(error.to_string())
 }
 
-async fn listen(mut listener: PgListener, feeds: Arc<Feeds>) {
+async fn listen(mut listener: PgListener, feeds: Arc<Feeds>, mut rounds: Rounds) {
     loop {
-        match listener.try_recv().await {
-            Ok(Some(ring)) => match ring.payload().parse() {
-                Ok(workspace) => feeds.wake(workspace),
-                Err(_) => tracing::warn!("a ring that names no workspace"),
-            },
-            // The listener lost the database and found it again: rings may have been missed.
-            Ok(None) => feeds.wake_all(),
-            Err(error) => {
-                tracing::warn!(%error, "not listening for rings of other nodes; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
+        if rounds.round(hear(&mut listener, &feeds)).await != Some(true) {
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-async fn tell(pool: PgPool, mut rung: mpsc::UnboundedReceiver<Uuid>) {
-    while let Some(first) = rung.recv().await {
-        tokio::time::sleep(COALESCED).await;
-        let mut workspaces = BTreeSet::from([first]);
-        while let Ok(another) = rung.try_recv() {
-            workspaces.insert(another);
+/// Waits for the next ring, for a while; false where the database is away.
+async fn hear(listener: &mut PgListener, feeds: &Feeds) -> bool {
+    // Giving up waiting loses nothing that has arrived: the next call reads it.
+    match tokio::time::timeout(STILL_THERE, listener.try_recv()).await {
+        Ok(Ok(Some(ring))) => match ring.payload().parse() {
+            Ok(workspace) => feeds.wake(workspace),
+            Err(_) => tracing::warn!("a ring that names no workspace"),
+        },
+        // The listener lost the database and found it again: rings may have been missed.
+        Ok(Ok(None)) => feeds.wake_all(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not listening for rings of other nodes; trying again");
+            return false;
         }
-        for workspace in workspaces {
-            let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(workspace.to_string());
-            if let Err(error) = notify.execute(&pool).await {
-                tracing::warn!(%error, "the other nodes were not rung; they look by themselves soon");
+        Err(_) => {}
+    }
+    true
+}
+
+async fn tell(pool: PgPool, mut rung: mpsc::UnboundedReceiver<Uuid>, mut rounds: Rounds) {
+    loop {
+        match tokio::time::timeout(STILL_THERE, rung.recv()).await {
+            Ok(Some(first)) => {
+                rounds.round(pass_on(&pool, first, &mut rung)).await;
             }
+            Ok(None) => return,
+            Err(_) => rounds.come_round(),
+        }
+    }
+}
+
+/// Tells the other nodes of `first` and of what was rung with it.
+async fn pass_on(pool: &PgPool, first: Uuid, rung: &mut mpsc::UnboundedReceiver<Uuid>) {
+    tokio::time::sleep(COALESCED).await;
+    let mut workspaces = BTreeSet::from([first]);
+    while let Ok(another) = rung.try_recv() {
+        workspaces.insert(another);
+    }
+    for workspace in workspaces {
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(workspace.to_string());
+        if let Err(error) = notify.execute(pool).await {
+            tracing::warn!(%error, "the other nodes were not rung; they look by themselves soon");
         }
     }
 }

@@ -15,14 +15,21 @@ use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
 use super::{BATCH, Entry};
-use crate::{db::Db, error::Result};
+use crate::{
+    db::Db,
+    error::Result,
+    tasks::{Rounds, Tasks, round_limit},
+};
 
 /// How many entries a follower may be behind before it reads them from the database again.
 const BACKLOG: usize = 256;
+/// What the log and the numbers call the loop of a feed.
+const LOOP: &str = "journal feed";
 
 /// The feeds of this node, one for each workspace that has followers.
 pub(super) struct Feeds {
     db: Db,
+    tasks: Tasks,
     slow_tick: Duration,
     feeds: Mutex<HashMap<Uuid, Weak<Feed>>>,
 }
@@ -36,8 +43,8 @@ struct Feed {
 }
 
 impl Feeds {
-    pub(super) fn new(db: Db, slow_tick: Duration) -> Self {
-        Self { db, slow_tick, feeds: Mutex::default() }
+    pub(super) fn new(db: Db, tasks: Tasks, slow_tick: Duration) -> Self {
+        Self { db, tasks, slow_tick, feeds: Mutex::default() }
     }
 
     /// Something may have happened in `workspace`.
@@ -97,15 +104,17 @@ impl Feeds {
         }
         feeds.retain(|_, feed| feed.strong_count() > 0);
         feeds.insert(workspace, Arc::downgrade(&feed));
-        tokio::spawn(run(Arc::downgrade(&feed), self.db.clone(), self.slow_tick));
+        let rounds = self.tasks.watch(LOOP, round_limit(self.slow_tick));
+        // Detached: it ends by itself when the last follower has left.
+        self.tasks.beside(LOOP, run(Arc::downgrade(&feed), self.db.clone(), self.slow_tick, rounds)).detach();
         Ok(feed)
     }
 }
 
 /// Hands out what is new, at each ring and each slow tick, until nobody follows any more.
-async fn run(feed: Weak<Feed>, db: Db, slow_tick: Duration) {
+async fn run(feed: Weak<Feed>, db: Db, slow_tick: Duration, mut rounds: Rounds) {
     while let Some(feed) = feed.upgrade() {
-        if let Err(error) = feed.hand_out(&db).await {
+        if let Some(Err(error)) = rounds.round(feed.hand_out(&db)).await {
             tracing::warn!(workspace = %feed.workspace, ?error, "the journal could not be read; trying again");
         }
         // A follower that leaves meanwhile frees the feed at the next tick.

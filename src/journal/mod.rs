@@ -37,6 +37,7 @@ use crate::{
     db::Db,
     error::{Error, Result},
     ids,
+    tasks::Tasks,
 };
 use doorbell::Doorbell;
 use feed::Feeds;
@@ -58,9 +59,15 @@ pub struct Journal {
 
 impl Journal {
     /// A journal over `db`. A ring that was lost is made up for within `slow_tick`.
-    pub async fn new(db: Db, clock: SharedClock, entropy: SharedEntropy, slow_tick: Duration) -> Result<Self> {
-        let feeds = Arc::new(Feeds::new(db.clone(), slow_tick));
-        let doorbell = Arc::new(Doorbell::new(&db, Arc::clone(&feeds)).await?);
+    pub async fn new(
+        db: Db,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+        tasks: Tasks,
+        slow_tick: Duration,
+    ) -> Result<Self> {
+        let feeds = Arc::new(Feeds::new(db.clone(), tasks.clone(), slow_tick));
+        let doorbell = Arc::new(Doorbell::new(&db, Arc::clone(&feeds), &tasks).await?);
         Ok(Self { db, clock, entropy, feeds, doorbell })
     }
 

@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::tasks::Tasks;
+
 /// How many are kept.
 const MOST: usize = 4;
 /// How long one is kept. Servers wait for five minutes (RFC 5321 §4.5.3.2.7), some for less.
@@ -19,12 +21,16 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How long it may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub(super) struct Idle {
+    tasks: Tasks,
     connections: Mutex<Vec<(Instant, AsyncSmtpConnection)>>,
 }
 
 impl Idle {
+    pub(super) fn new(tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self { tasks, connections: Mutex::default() })
+    }
+
     /// The one that was used last. It may have been closed meanwhile.
     pub(super) fn take(&self) -> Option<AsyncSmtpConnection> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop().map(|(_, connection)| connection)
@@ -38,15 +44,16 @@ impl Idle {
         let oldest = too_many.then(|| connections.remove(0).1);
         drop(connections);
         if let Some(oldest) = oldest {
-            leave(oldest);
+            self.leave(oldest);
         }
         let idle = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let waiting = self.tasks.beside("idle mail connection", async move {
             sleep(IDLE).await;
             if let Some(idle) = idle.upgrade() {
                 idle.leave_old();
             }
         });
+        waiting.detach();
     }
 
     /// Says goodbye on all of them.
@@ -59,13 +66,13 @@ impl Idle {
         let now = Instant::now();
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let old = connections.extract_if(.., |(since, _)| now.duration_since(*since) >= IDLE);
-        old.for_each(|(_, connection)| leave(connection));
+        old.for_each(|(_, connection)| self.leave(connection));
     }
-}
 
-/// Says goodbye, in the background.
-pub(super) fn leave(connection: AsyncSmtpConnection) {
-    tokio::spawn(say_goodbye(connection));
+    /// Says goodbye, in the background.
+    pub(super) fn leave(&self, connection: AsyncSmtpConnection) {
+        self.tasks.beside("goodbye to a mail server", say_goodbye(connection)).detach();
+    }
 }
 
 async fn say_goodbye(mut connection: AsyncSmtpConnection) {

@@ -102,7 +102,7 @@ fn what_is_no_mail_server_is_refused_without_being_shown() {
         "smtp://mail:99999",
         "smtp://PLANTED%20PLANTED",
     ] {
-        let refused = Mailer::new(&url.into(), "a@b.example").unwrap_err();
+        let refused = Mailer::new(&url.into(), "a@b.example", Tasks::default()).unwrap_err();
         assert!(matches!(refused, BadMailSetting::Url(_)), "{url}: {refused}");
         assert!(!format!("{refused} {refused:?}").contains("PLANTED"), "{url}: {refused}");
     }
@@ -121,20 +121,20 @@ fn a_sender_is_an_address_with_or_without_a_name() {
         ["", "PLANTED", "a@", "@b", "PLANTED <>", "P <a@b.example", "a@b.example, c@d.example", "P\n<a@b.example>"]
     {
         assert_eq!(sender(wrong), None, "{wrong:?}");
-        let refused = Mailer::new(&"smtp://mail".into(), wrong).unwrap_err();
+        let refused = Mailer::new(&"smtp://mail".into(), wrong, Tasks::default()).unwrap_err();
         assert!(matches!(refused, BadMailSetting::From(_)) && !refused.to_string().contains("PLANTED"), "{refused}");
     }
 }
 
 #[test]
 fn debug_shows_no_password() {
-    let mailer = Mailer::new(&"smtp://ada:PLANTED@localhost".into(), "a@b.example").unwrap();
+    let mailer = Mailer::new(&"smtp://ada:PLANTED@localhost".into(), "a@b.example", Tasks::default()).unwrap();
     assert!(!format!("{mailer:?}").contains("PLANTED"));
 }
 
 #[test]
 fn a_letters_name_is_the_same_each_time_and_of_the_senders_domain() {
-    let mailer = Mailer::new(&"smtp://localhost".into(), "Patchbay <a@b.example>").unwrap();
+    let mailer = Mailer::new(&"smtp://localhost".into(), "Patchbay <a@b.example>", Tasks::default()).unwrap();
     let id = Uuid::from_u128(7);
     assert_eq!(mailer.message_id(id), "<reminder.00000000000000000000000000000007@b.example>");
 }

@@ -116,6 +116,7 @@ struct ReadPage {
 
 impl Reading {
     /// With the rows of one more page. A page can be large, so that this is done beside what the server has to do at once.
+    #[expect(clippy::disallowed_methods, reason = "it only computes")]
     async fn page(mut self, answer: Answer, now: DateTime<Utc>) -> Result<(Self, ReadPage), NoRows> {
         let read = move || self.add(&answer, now).map(|page| (self, page));
         match tokio::task::spawn_blocking(read).await {

@@ -312,6 +312,7 @@ struct TouchCounter {
 }
 
 impl TouchCounter {
+    #[expect(clippy::disallowed_methods, reason = "a server of the test's own")]
     async fn new() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, touched) = (listener.local_addr().unwrap().port(), Arc::default());

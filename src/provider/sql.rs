@@ -133,6 +133,7 @@ fn no_rows(fault: SqlFault, limits: &RowLimits) -> NoRows {
 
 /// Runs a session in a task of its own, which ends with whoever waits for it: the drivers trust what a database sends,
 /// and one that sends nonsense may make them panic.
+#[expect(clippy::disallowed_methods, reason = "a session that only reads, and ends with its caller")]
 async fn apart<T, E>(session: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,

@@ -42,6 +42,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// A provider that answers every request by `answer`.
+    #[expect(clippy::disallowed_methods, reason = "a provider of the test's own")]
     pub(super) async fn new(answer: impl Fn(&Seen) -> Response + Clone + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<Seen>>>::default());

@@ -2,7 +2,7 @@
 //! the log tells of a request.
 //!
 //! Each server has a registry of its own. What is counted is a group a file, made of what it is about: [`Operations`],
-//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Letters`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
+//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Letters`], [`Panics`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code, of the schema or of the
 //! catalogue, never one that a client chose: every value of a label is kept for good. No number tells one tenant or person from another.
@@ -11,6 +11,7 @@ mod http;
 mod jobs;
 mod letters;
 mod operations;
+mod panics;
 mod providers;
 mod server;
 mod sockets;
@@ -25,6 +26,7 @@ pub use http::HttpRequests;
 pub use jobs::Jobs;
 pub use letters::Letters;
 pub use operations::{Operations, Running};
+pub use panics::Panics;
 pub use providers::{Providers, Waiting};
 use server::Server;
 pub use server::{Snapshot, Usage};
@@ -44,6 +46,7 @@ pub struct Telemetry {
     pub http: HttpRequests,
     pub jobs: Jobs,
     pub letters: Letters,
+    pub panics: Panics,
     pub providers: Providers,
     server: Server,
     registry: Arc<Registry>,
@@ -57,8 +60,9 @@ impl Telemetry {
         let (operations, sockets) = (Operations::register(ours), Sockets::register(ours));
         let (http, jobs, server) = (HttpRequests::register(ours), Jobs::register(ours), Server::register(ours));
         let (letters, providers) = (Letters::register(ours), Providers::register(ours));
+        let panics = Panics::register(ours);
         server::register_process(&mut registry, now);
-        Self { operations, sockets, http, jobs, letters, providers, server, registry: Arc::new(registry) }
+        Self { operations, sockets, http, jobs, letters, panics, providers, server, registry: Arc::new(registry) }
     }
 
     /// Everything, with what was looked up just now, as [`MEDIA_TYPE`].

@@ -15,7 +15,7 @@ use patchbay::{clock::Clock, db::Db};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     harness::{Setup, Stage, id},
@@ -175,8 +175,8 @@ async fn a_provider_that_hangs_holds_up_no_other_connector() {
     let acme = stage.admin.creates_client("Acme").await;
     let others = [stage.keyed("lamps", &acme).await, id(&stage.shops(&["north"]).await[0])];
     provider.closed.store(true, Ordering::SeqCst);
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    stage.jobs.start(&tasks, &stop);
+    let stop = CancellationToken::new();
+    stage.jobs.start(&stop);
     for round in 0..3 {
         let before = [last_looked_at(&stage, &others[0]).await, last_looked_at(&stage, &others[1]).await];
         stage.later(TimeDelta::minutes(17));
@@ -189,9 +189,8 @@ async fn a_provider_that_hangs_holds_up_no_other_connector() {
     }
     assert!(provider.inside.load(Ordering::SeqCst) >= 2, "it hangs still");
     stop.cancel();
-    tasks.close();
     provider.leave.add_permits(1000);
-    timeout(PATIENCE, tasks.wait()).await.expect("the jobs go on");
+    timeout(PATIENCE, stage.jobs.tasks.drained()).await.expect("the jobs go on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,8 +202,8 @@ async fn a_tick_that_comes_while_much_is_worked_on_holds_nothing_up() {
     }
     stage.later(TimeDelta::minutes(17));
     let moved = stage.clock.now();
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    stage.jobs.start(&tasks, &stop);
+    let stop = CancellationToken::new();
+    stage.jobs.start(&stop);
     // Not through the server's own pool, for which it is about.
     let outside = Db::open(stage.database.url()).await.unwrap();
     let seen = connection::Entity::find().filter(connection::Column::LastCheckedAt.gt(moved));
@@ -217,8 +216,7 @@ async fn a_tick_that_comes_while_much_is_worked_on_holds_nothing_up() {
     timeout(PATIENCE * 3, all_seen).await.expect("not all of them are looked at");
     eprintln!("200 due at once were looked at in {:?}", begun.elapsed());
     stop.cancel();
-    tasks.close();
-    timeout(PATIENCE, tasks.wait()).await.expect("the jobs go on");
+    timeout(PATIENCE, stage.jobs.tasks.drained()).await.expect("the jobs go on");
     for job in ["probe", "renew-tokens", "probe-accounts", "watch-incidents"] {
         let failures = format!("patchbay_job_failures_total{{job=\"{job}\"}}");
         assert_eq!(number(&stage, &failures).await, Some(0.0), "{job}");

@@ -4,7 +4,10 @@ use std::process::Output;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{TimeZone, Utc};
-use patchbay::mail::{Letter, Mailer, Unsent};
+use patchbay::{
+    mail::{Letter, Mailer, Unsent},
+    tasks::Tasks,
+};
 use uuid::Uuid;
 
 use crate::harness::{
@@ -43,7 +46,7 @@ fn letter(mailer: &Mailer) -> Letter {
 }
 
 fn mailer(server: &MailServer) -> Mailer {
-    Mailer::new(&server.url().into(), MAIL_FROM).unwrap()
+    Mailer::new(&server.url().into(), MAIL_FROM, Tasks::default()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,11 +227,11 @@ async fn a_password_is_not_sent_in_clear_unless_it_is_said() {
     let server = MailServer::for_user("ada", "PLANTED").await;
     let from = MAIL_FROM;
     for tls in ["required", "opportunistic"] {
-        let mailer = Mailer::new(&format!("{}?tls={tls}", server.url()).into(), from).unwrap();
+        let mailer = Mailer::new(&format!("{}?tls={tls}", server.url()).into(), from, Tasks::default()).unwrap();
         let unsent = mailer.send(&letter(&mailer)).await.unwrap_err();
         assert!(matches!(&unsent, Unsent::Later(said) if !said.contains("PLANTED")), "{unsent:?}");
     }
     assert_eq!(server.attempts(), 0);
-    let mailer = Mailer::new(&format!("{}?tls=none", server.url()).into(), from).unwrap();
+    let mailer = Mailer::new(&format!("{}?tls=none", server.url()).into(), from, Tasks::default()).unwrap();
     mailer.send(&letter(&mailer)).await.unwrap();
 }

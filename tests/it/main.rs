@@ -1,6 +1,7 @@
 //! What Patchbay does, by capability, and how its house is built; one binary.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests are the world around the server")]
 #![allow(unreachable_pub, reason = "one binary: a module shows the others what they share")]
 
 mod agency;

@@ -65,6 +65,7 @@ impl Way {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it ends with the way")]
     fn lead_to(database: TcpStream, greeting: Vec<u8>, budget: u64) -> io::Result<Self> {
         // Entered by this server's own user only.
         let own = Permissions::from_mode(0o700);

@@ -31,6 +31,7 @@ fn provider(allowed: &[&str], names: Arc<Loopback>) -> Provider {
 }
 
 /// A database that says this to whoever comes, hears one thing, and hangs up; and what it heard.
+#[expect(clippy::disallowed_methods, reason = "a database of the test's own")]
 async fn says(words: &[u8]) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
