@@ -8,12 +8,17 @@ use std::{convert::Infallible, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ColumnTrait, Condition};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How long a claim lasts that nobody keeps up: as long as others wait for one whose holder was killed.
 pub const CLAIMED: TimeDelta = TimeDelta::seconds(10);
 /// How often a claim is kept up.
 const KEEP_UP: Duration = Duration::from_secs(3);
+/// How long keeping it up may take: past this it is tried again, before the claim ends.
+const KEPT_UP_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait then.
+const AGAIN: Duration = Duration::from_millis(500);
+const _: () = assert!(KEEP_UP.as_secs() + KEPT_UP_WITHIN.as_secs() < CLAIMED.num_seconds().unsigned_abs());
 
 /// Rows that nobody holds a claim on at `now`, the database's time: `until` is the column of the deadline.
 pub fn unclaimed(until: impl ColumnTrait, now: DateTime<Utc>) -> Condition {
@@ -33,14 +38,19 @@ where
     }
 }
 
+async fn in_time(prolonged: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(KEPT_UP_WITHIN, prolonged).await.unwrap_or(Err(Error::Unavailable))
+}
+
 async fn keep_up<P>(prolong: impl Fn() -> P) -> Infallible
 where
     P: Future<Output = Result<()>>,
 {
     loop {
         tokio::time::sleep(KEEP_UP).await;
-        if let Err(error) = prolong().await {
-            tracing::warn!(?error, "a claim could not be kept up");
+        while let Err(error) = in_time(prolong()).await {
+            tracing::warn!(?error, "a claim could not be kept up; it is tried again");
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

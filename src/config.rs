@@ -44,6 +44,8 @@ pub struct Config {
     public_url: Option<Url>,
     /// `sqlite://…` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
+    /// How many handles of the database requests and jobs share; at least one.
+    pub database_pool: u32,
     /// `name:base64,…`, for the vault.
     pub encryption_keys: SecretString,
     /// Signs and verifies our own tokens; there are none without it.
@@ -123,6 +125,7 @@ impl Config {
         let listen = reader.read("listen", parse::address);
         let public_url = reader.read("public_url", parse::public_url);
         let database_url = reader.read("database_url", parse::database_url);
+        let database_pool = reader.read("database_pool", parse::pool);
         let encryption_keys = reader.require("encryption_keys", NO_ENCRYPTION_KEYS);
         let jwt_secret = reader.secret("jwt_secret");
         let identity_provider = identity_provider::read(reader);
@@ -144,6 +147,7 @@ impl Config {
             listen: listen?,
             public_url,
             database_url: database_url?,
+            database_pool: database_pool?,
             encryption_keys: encryption_keys?,
             jwt_secret,
             identity_provider,

@@ -1,70 +1,117 @@
-//! The database handle: SQLite in one file, or PostgreSQL.
+//! The database: SQLite in one file, or PostgreSQL.
 //!
 //! SQLite takes one writer at a time, so writes go through a pool of one and begin IMMEDIATE; reads have a pool of
-//! their own. PostgreSQL uses one pool for both.
+//! their own. PostgreSQL uses one pool for both. Leases, rings and the question whether the database answers have handles
+//! of their own there, so that a server whose every handle is at work keeps what it has claimed.
+//!
+//! No statement waits without end: each has a deadline, on both sides. What is read and written between begin and commit
+//! goes through the [`Transaction`], and asks the pool for no other handle.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `pool.rs` | opening handles, and what their server is told of them |
+//! | `handle.rs` | one handle: deadlines, and the way back to its pool |
+//! | `transaction.rs` | one handle from begin to commit |
+//! | `holders.rs` | that a piece of work holds one handle |
+
+mod handle;
+mod holders;
+mod pool;
+mod transaction;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use migration::{Migrator, MigratorTrait};
-use percent_encoding::percent_decode_str;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    sqlx::{self, PgPool},
 };
-use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
+use self::{holders::Holders, pool::Patience};
 use crate::telemetry::Usage;
 
-/// How many handles a pool holds.
-const POOL: u32 = 10;
+pub use self::{holders::beside, pool::Pool, transaction::Transaction};
+
+/// How many more there are for leases, rings, and to see whether the database answers. They are held for a moment each.
+const LEASES: u32 = 3;
+/// How long a request waits for a handle, and for a statement.
+const REQUEST: Patience = Patience { acquire: Duration::from_secs(10), statement: Duration::from_secs(10) };
+/// How long a lease waits, and whoever asks whether the database answers.
+const LEASE: Patience = Patience { acquire: Duration::from_secs(4), statement: Duration::from_secs(4) };
+/// How long what listens waits for its handle.
+const LISTENING: Patience = Patience { acquire: Duration::from_secs(5), statement: Duration::from_secs(5) };
+/// How long pools wait for their handles when they are closed.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Handles to read and to write; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
-    reader: DatabaseConnection,
-    writer: DatabaseConnection,
+    reader: Pool,
+    writer: Pool,
+    leases: Pool,
 }
 
 impl Db {
-    /// Opens `url` (`sqlite://file` or `postgres://…`), creating a SQLite file that is not there.
-    pub async fn open(url: &str) -> Result<Self, DbErr> {
+    /// Opens `url` (`sqlite://file` or `postgres://…`) with up to `size` handles, creating a SQLite file that is not there.
+    pub async fn open(url: &str, size: u32) -> Result<Self, DbErr> {
+        Self::opened(url, size).await.map_err(pool::acquire_error)
+    }
+
+    async fn opened(url: &str, size: u32) -> Result<Self, sqlx::Error> {
+        let holders = Holders::default();
         if !url.starts_with("sqlite:") {
-            let pool = Database::connect(postgres(url)).await?;
-            return Ok(Self { reader: pool.clone(), writer: pool });
+            let options = pool::postgres_options(url)?;
+            let pool = Pool::postgres(options.clone(), size, REQUEST).await?.guarded(&holders);
+            let leases = Pool::postgres_at_need(options, LEASES, LEASE);
+            return Ok(Self { reader: pool.clone(), writer: pool, leases });
         }
-        let separator = if url.contains('?') { '&' } else { '?' };
-        let writer = Database::connect(sqlite(format!("{url}{separator}mode=rwc"), 1)).await?;
-        let reader = Database::connect(sqlite(format!("{url}{separator}mode=rwc"), POOL)).await?;
-        Ok(Self { reader, writer })
+        let options = pool::sqlite_options(url)?;
+        let writer = Pool::sqlite(options.clone(), 1, REQUEST).await?.guarded(&holders);
+        let reader = Pool::sqlite(options, size, REQUEST).await?.guarded(&holders);
+        // There is one writer. Work under a lease that holds it goes on beside whoever waits to keep the lease up.
+        let leases = writer.with(REQUEST);
+        Ok(Self { reader, writer, leases })
     }
 
     /// For reading.
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Pool {
         &self.reader
     }
 
     /// A transaction that writes.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.writer.begin().await
+    }
+
+    /// For a single statement that writes.
+    pub fn writer(&self) -> &Pool {
+        &self.writer
+    }
+
+    /// For a single statement about a lease, beside work that may hold other handles.
+    pub fn leases(&self) -> &Pool {
+        &self.leases
+    }
+
+    /// A transaction about a lease, beside work that may hold other handles.
+    pub async fn begin_lease(&self) -> Result<Transaction, DbErr> {
+        self.leases.begin().await
+    }
+
+    /// Brings the tables up to date, all the way or not at all. Several processes may try at once: one does it, the others
+    /// wait. It takes as long as it takes.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        self.writer.begin_with_options(options).await
-    }
-
-    /// For a single statement that writes.
-    pub fn writer(&self) -> &DatabaseConnection {
-        &self.writer
-    }
-
-    /// Brings the tables up to date, all the way or not at all. Several processes may try at once: one does it, the others
-    /// wait.
-    pub async fn migrate(&self) -> Result<(), DbErr> {
         // On SQLite this is the one writer already.
-        let turn = self.begin().await?;
+        let turn = self.writer.unhurried().begin_with_options(options).await?;
         if !self.is_sqlite() {
+            let unhurried = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+                             SET LOCAL idle_in_transaction_session_timeout = 0";
+            turn.execute_unprepared(unhurried).await?;
             // Held until this transaction ends; the number only has to be ours.
             turn.execute_unprepared("SELECT pg_advisory_xact_lock(4711202611)").await?;
         }
@@ -74,20 +121,17 @@ impl Db {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.ping().await
+        let asked = if self.is_sqlite() { &self.reader } else { &self.leases };
+        asked.execute_unprepared("SELECT 1").await.map(drop)
     }
 
     /// How far each pool is used, by its name.
     pub fn pools(&self) -> Vec<(&'static str, Usage)> {
-        if !self.is_sqlite() {
-            let pool = self.reader.get_postgres_connection_pool();
-            return vec![("shared", usage(pool.size(), pool.num_idle(), POOL))];
+        if self.is_sqlite() {
+            vec![("reader", self.reader.usage()), ("writer", self.writer.usage())]
+        } else {
+            vec![("shared", self.reader.usage()), ("leases", self.leases.usage())]
         }
-        let (reader, writer) = (self.reader.get_sqlite_connection_pool(), self.writer.get_sqlite_connection_pool());
-        vec![
-            ("reader", usage(reader.size(), reader.num_idle(), POOL)),
-            ("writer", usage(writer.size(), writer.num_idle(), 1)),
-        ]
     }
 
     /// Whether this is SQLite.
@@ -96,88 +140,31 @@ impl Db {
     }
 
     /// The database's own time, by which deadlines between nodes go. SQLite has one node: its clock, `now`, serves.
+    /// Within a transaction, ask [that](Transaction::time).
     pub async fn time(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, DbErr> {
-        if self.is_sqlite() {
-            return Ok(now);
-        }
-        let statement = Statement::from_string(DatabaseBackend::Postgres, "SELECT clock_timestamp() AS at");
-        let row = self.reader.query_one_raw(statement).await?;
-        row.ok_or_else(|| DbErr::RecordNotFound("the database's time".to_owned()))?.try_get("", "at")
+        time_of(&self.leases, now).await
     }
 
-    /// Closes both pools.
-    pub async fn close(self) -> Result<(), DbErr> {
-        self.writer.close().await?;
-        self.reader.close().await
+    /// A pool of one handle, for what listens; none on SQLite. It is the listener's to close.
+    pub fn own_pool(&self) -> Option<PgPool> {
+        let options = self.reader.postgres_options()?;
+        Some(pool::postgres_pool(1, LISTENING).connect_lazy_with(options))
     }
-}
 
-fn usage(open: u32, idle: usize, most: u32) -> Usage {
-    Usage { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), most }
-}
-
-fn options(url: String, size: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(size)
-        .min_connections(0)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_timeout(Duration::from_secs(10))
-        .sqlx_logging(false);
-    options
-}
-
-/// The password goes beside the URL, not in it: SeaORM traces URLs.
-fn postgres(url: &str) -> ConnectOptions {
-    let Ok(mut url) = Url::parse(url) else { return options(url.to_owned(), POOL) };
-    let encoded = url.password().map(|password| percent_decode_str(password).decode_utf8_lossy().into_owned());
-    let asked: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let (passwords, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(name, _)| name == "password");
-    let password = passwords.into_iter().map(|(_, value)| value).next_back().or(encoded);
-    // Only a URL without a host cannot have one.
-    let _ = url.set_password(None);
-    url.set_query(None);
-    if !rest.is_empty() {
-        url.query_pairs_mut().extend_pairs(rest);
-    }
-    let mut options = options(url.into(), POOL);
-    if let Some(password) = password.map(SecretString::from) {
-        options.map_sqlx_postgres_opts(move |postgres| postgres.password(password.expose_secret()));
-    }
-    options
-}
-
-fn sqlite(url: String, size: u32) -> ConnectOptions {
-    let mut options = options(url, size);
-    options.map_sqlx_sqlite_opts(|sqlite| {
-        sqlite
-            .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
-            // With FULL, what was answered survives a power cut as well.
-            .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // A removed secret leaves the file, not only the table.
-            .pragma("secure_delete", "ON")
-            .busy_timeout(Duration::from_secs(10))
-    });
-    options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_password_of_postgresql_stays_in_the_url() {
-        for url in [
-            "postgres://me:s%20cret@db.example:5433/patchbay",
-            "postgres://me@db.example:5433/patchbay?password=s%20cret",
-            "postgres://me:other@db.example:5433/patchbay?password=s%20cret&sslmode=require",
-        ] {
-            let options = postgres(url);
-            let shown = format!("{options:?}");
-            assert!(!shown.contains("cret") && !shown.contains("other"), "{shown}");
-            let ssl = if url.contains("ssl") { "?sslmode=require" } else { "" };
-            assert_eq!(options.get_url(), format!("postgres://me@db.example:5433/patchbay{ssl}"));
+    /// Closes every pool. Handles that are not given back in time are left to the end of the process.
+    pub async fn close(self) {
+        let closing = async { tokio::join!(self.writer.close(), self.reader.close(), self.leases.close()) };
+        if tokio::time::timeout(CLOSED_WITHIN, closing).await.is_err() {
+            tracing::warn!("the database did not take leave in time");
         }
     }
+}
+
+async fn time_of(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<DateTime<Utc>, DbErr> {
+    if db.get_database_backend() == DatabaseBackend::Sqlite {
+        return Ok(now);
+    }
+    let statement = Statement::from_string(DatabaseBackend::Postgres, "SELECT clock_timestamp() AS at");
+    let row = db.query_one_raw(statement).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("the database's time".to_owned()))?.try_get("", "at")
 }

@@ -6,11 +6,14 @@
 //!
 //! No message repeats a submitted value.
 
+mod passing;
+
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 use uuid::Uuid;
 
-use crate::tasks::TaskError;
+use self::passing::Failure;
+use crate::{retries, tasks::TaskError};
 
 /// A domain operation's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -65,10 +68,13 @@ impl From<UserError> for Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable,
-            other => Self::Internal(InternalError(other.to_string())),
+        match Failure::of(&error) {
+            Failure::Lasting => return Self::Internal(InternalError(error.to_string())),
+            Failure::Contended => retries::note_contended(),
+            Failure::Away => {}
         }
+        tracing::warn!(%error, "the database could not do this now");
+        Self::Unavailable
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
 //!      → journal, catalogue, vault, mail → access → pages, patch, claims → ids, cursor, error, config, db
-//!      → tasks → clock, line, spelling, telemetry (and the crates `entity` and `migration`)
+//!      → tasks → clock, line, retries, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
 //! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
@@ -34,6 +34,7 @@ pub mod pages;
 pub mod patch;
 pub mod people;
 pub mod provider;
+pub mod retries;
 pub mod sandbox;
 mod spelling;
 pub mod tasks;

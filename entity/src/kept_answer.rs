@@ -13,7 +13,9 @@ pub struct Model {
     pub idempotency_key: String,
     /// Sealed: what was asked, and the answer once there is one.
     pub sealed: Vec<u8>,
-    /// Until when somebody works on it; null once it is answered.
+    /// The run that works on it; null once it is answered.
+    pub claimed_by: Option<Uuid>,
+    /// Until when that is; null once it is answered.
     pub claimed_until: Option<DateTimeUtc>,
     pub expires_at: DateTimeUtc,
 }

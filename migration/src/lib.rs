@@ -11,6 +11,7 @@ mod m20261127_000004_kept_answers;
 mod m20261127_000005_noticing;
 mod m20261127_000006_datasets;
 mod m20261127_000007_reminders_and_links;
+mod m20261130_000010_kept_answer_owner;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000005_noticing::Migration),
             Box::new(m20261127_000006_datasets::Migration),
             Box::new(m20261127_000007_reminders_and_links::Migration),
+            Box::new(m20261130_000010_kept_answer_owner::Migration),
         ]
     }
 }

@@ -49,8 +49,6 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How long stopping may take before what is left is cut off: longer than a provider may take to answer, so that the
 /// tokens of an answer that is on its way are stored.
 const DRAIN: Duration = Duration::from_secs(25);
-/// How long closing the database may take.
-const CLOSE: Duration = Duration::from_secs(2);
 
 /// Why the server does not start, for whoever started it.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -171,10 +169,11 @@ impl App {
         }
         let identity_provider = identity_provider.map(|provider| (provider, Arc::new(people.clone()) as Arc<dyn Bind>));
         let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone(), tasks.clone());
-        let request_ids = RequestIds::new(clock.clone(), entropy);
+        let request_ids = RequestIds::new(clock.clone(), entropy.clone());
         let refusals = Some(Refusals::new(journal.clone()));
         let schema = graphql::build(services);
-        let api = Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), refusals, tasks.clone());
+        let api =
+            Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), entropy, refusals, tasks.clone());
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
         let transport = Transport::new(http::Parts {
             api,
@@ -206,10 +205,8 @@ impl App {
         if let Some(reminders) = &self.jobs.reminders {
             reminders.close().await;
         }
-        match tokio::time::timeout(CLOSE, self.db.close()).await {
-            Ok(closed) => Ok(closed?),
-            Err(_) => Ok(()),
-        }
+        self.db.close().await;
+        Ok(())
     }
 
     /// Serves without the jobs, for a caller that runs those by hand; returns when all that was begun has ended.

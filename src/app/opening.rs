@@ -43,7 +43,7 @@ enum NoDatabase {
 /// Opens the database and brings it up to date.
 pub(super) async fn open(config: &Config) -> Result<Db, StartError> {
     let about = |error: DbErr| Problem::new("database_url", NoDatabase::because(&error));
-    let db = Db::open(config.database_url.expose_secret()).await.map_err(about)?;
+    let db = Db::open(config.database_url.expose_secret(), config.database_pool).await.map_err(about)?;
     db.migrate().await.map_err(about)?;
     Ok(db)
 }

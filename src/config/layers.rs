@@ -10,10 +10,11 @@ use figment::{
 use super::problem::{Problem, Problems};
 
 /// Every setting, but those of connectors (`oauth`), as the file spells it.
-pub(super) const KEYS: [&str; 33] = [
+pub(super) const KEYS: [&str; 34] = [
     "listen",
     "public_url",
     "database_url",
+    "database_pool",
     "encryption_keys",
     "jwt_secret",
     "connectors_dir",
@@ -47,9 +48,10 @@ pub(super) const KEYS: [&str; 33] = [
 ];
 
 /// The defaults of what has one; those of the limits are [`super::Limits::default`].
-pub(super) const DEFAULTS: [(&str, &str); 7] = [
+pub(super) const DEFAULTS: [(&str, &str); 8] = [
     ("listen", "127.0.0.1:8080"),
     ("database_url", "sqlite://patchbay.db"),
+    ("database_pool", "10"),
     ("probe_interval", "15m"),
     ("job_tick", "5s"),
     ("journal_keep", "90d"),

@@ -65,6 +65,12 @@ pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
         .to_owned())
 }
 
+/// How many handles a pool has.
+pub(super) fn pool(text: &str) -> Parsed<u32> {
+    let size = text.parse().ok().filter(|size| (1..=1_000).contains(size));
+    size.ok_or_else(|| "must be a whole number from 1 to 1000".to_owned())
+}
+
 /// A URL of http or https, whatever follows the port, without a user and a password.
 pub(super) fn web_address(text: &str) -> Parsed<Url> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());

@@ -11,8 +11,7 @@ use chrono::TimeDelta;
 use entity::{AttemptKind, AttemptStatus, Topic, attempt};
 use futures_util::{Stream, stream};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter,
-    QuerySelect, sea_query::Expr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -31,6 +30,7 @@ use crate::{
     access::{Actor, Viewer},
     catalogue::Connector,
     clock::random,
+    db::Transaction,
     error::{Error, Result, UserError, UserErrorCode},
     ids::{self, Kind},
     journal::{Facts, NewEntry, Viewing},
@@ -325,7 +325,7 @@ impl Change<'_> {
     }
 }
 
-async fn stored_status(txn: &DatabaseTransaction, id: Uuid) -> Result<AttemptStatus> {
+async fn stored_status(txn: &Transaction, id: Uuid) -> Result<AttemptStatus> {
     let row = attempt::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
     row.map(|row| row.status).ok_or_else(|| Error::internal("an attempt that is gone"))
 }

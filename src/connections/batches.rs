@@ -10,7 +10,7 @@ use super::{
     checks::Occasion,
     due::{Claim, Due},
 };
-use crate::{error::Result, ids::Kind};
+use crate::{db::beside, error::Result, ids::Kind};
 
 /// What came of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Connections {
         };
         let ids = claim.authorizations.clone();
         let at_once = ids.len();
-        let worked = stream::iter(ids).map(|id| self.work_on(what, &claim, id)).buffer_unordered(at_once);
+        let worked = stream::iter(ids).map(|id| beside(self.work_on(what, &claim, id))).buffer_unordered(at_once);
         let failed = worked.filter(|failed| std::future::ready(*failed)).count();
         self.under(&claim, async { Ok(Batch::Worked { failed: failed.await }) }).await
     }

@@ -30,29 +30,33 @@ impl Connections {
 
     /// The live connection of the workspace that has this external id.
     pub(super) async fn holder_of(&self, workspace: Uuid, external_id: &str) -> Result<Option<connection::Model>> {
-        let live = live(workspace).filter(connection::Column::ExternalId.eq(external_id));
-        Ok(live.one(self.db.reader()).await?)
-    }
-
-    /// Why `row` could not be written: what a unique index kept it from, by its name.
-    pub(super) async fn in_the_way(&self, error: DbErr, row: &connection::Model) -> Error {
-        let Some(SqlErr::UniqueConstraintViolation(index)) = error.sql_err() else { return error.into() };
-        let named = match &row.external_id {
-            Some(external_id) if index.contains("external_id") => {
-                let holder = self.holder_of(row.workspace_id, external_id).await;
-                holder.map(|holder| holder.map(|other| external_id_taken(other.id)))
-            }
-            _ => {
-                let other = in_place_of(row).one(self.db.reader()).await.map_err(Error::from);
-                other.map(|other| other.map(|other| connected_already(other.id)))
-            }
-        };
-        // It may be gone again.
-        named.map_or_else(|error| error, |named| named.map_or_else(meanwhile, Error::from))
+        Ok(holder_of(workspace, external_id).one(self.db.reader()).await?)
     }
 }
 
 impl Change<'_> {
+    /// Why `row` could not be written: what a unique index kept it from, by its name. The change is over with it.
+    pub(super) async fn in_the_way(&self, error: DbErr, row: &connection::Model) -> Error {
+        let Some(SqlErr::UniqueConstraintViolation(index)) = error.sql_err() else { return error.into() };
+        match self.holder_named_by(&index, row).await {
+            // It may be gone again.
+            Ok(holder) => holder.map_or_else(meanwhile, Error::from),
+            Err(error) => error,
+        }
+    }
+
+    async fn holder_named_by(&self, index: &str, row: &connection::Model) -> Result<Option<UserError>> {
+        // PostgreSQL answers no more questions in a transaction of which a statement failed.
+        let after = self.txn.give_up().await?;
+        Ok(match &row.external_id {
+            Some(external_id) if index.contains("external_id") => {
+                let holder = holder_of(row.workspace_id, external_id).one(&after).await?;
+                holder.map(|other| external_id_taken(other.id))
+            }
+            _ => in_place_of(row).one(&after).await?.map(|other| connected_already(other.id)),
+        })
+    }
+
     /// Refuses what is connected for this client already.
     pub(super) async fn require_free(&self, row: &connection::Model) -> Result<()> {
         match in_place_of(row).one(&self.txn).await? {
@@ -60,6 +64,10 @@ impl Change<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn holder_of(workspace: Uuid, external_id: &str) -> Select<connection::Entity> {
+    live(workspace).filter(connection::Column::ExternalId.eq(external_id))
 }
 
 /// The other connection of the same account for the same client.

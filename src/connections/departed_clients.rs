@@ -11,6 +11,7 @@ use super::{Connections, held::hold, lifecycle::Change, remove::Retired, settle:
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
+    db::beside,
     error::{Conflict, Result, UserError, UserErrorCode},
     people,
 };
@@ -58,7 +59,7 @@ impl Connections {
             unused.push(Unused { connector, authorization: row.authorization_id, retired });
         }
         change.commit().await?;
-        stream::iter(unused).for_each_concurrent(AT_ONCE, |unused| self.give_back_unused(unused)).await;
+        stream::iter(unused).for_each_concurrent(AT_ONCE, |unused| beside(self.give_back_unused(unused))).await;
         Ok(())
     }
 

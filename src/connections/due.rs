@@ -186,7 +186,7 @@ impl Connections {
             .col_expr(authorization::Column::ClaimedBy, Expr::value(run))
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(now + CLAIMED))
             .filter(authorization::Column::Id.in_subquery(unlocked(ids, free)))
-            .exec_with_returning(self.db.writer())
+            .exec_with_returning(self.db.leases())
             .await?;
         let authorizations: Vec<Uuid> = claimed.into_iter().map(|row| row.id).collect();
         Ok((!authorizations.is_empty()).then_some(Claim { run, authorizations, due }))
@@ -200,13 +200,14 @@ impl Connections {
     }
 
     async fn prolong(&self, claim: &Claim) -> Result<()> {
-        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        let txn = self.db.begin_lease().await?;
+        let until = txn.time(self.clock.now()).await? + CLAIMED;
         authorization::Entity::update_many()
             .col_expr(authorization::Column::ClaimedUntil, Expr::value(until))
             .filter(authorization::Column::Id.in_subquery(unlocked(claim.authorizations.clone(), claim.is_ours())))
-            .exec(self.db.writer())
+            .exec(&txn)
             .await?;
-        Ok(())
+        Ok(txn.commit().await?)
     }
 
     /// Gives a claim on some of its authorizations back. What is still due then, since nothing came of it, is due again a
@@ -222,7 +223,7 @@ impl Connections {
         release
             .filter(authorization::Column::Id.is_in(authorizations.iter().copied()))
             .filter(claim.is_ours())
-            .exec(self.db.writer())
+            .exec(self.db.leases())
             .await?;
         Ok(())
     }

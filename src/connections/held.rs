@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 
 use entity::{DisconnectionReason, authorization, connection, connection_share, disconnection};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use crate::{
     access::{Action, Viewer},
+    db::Transaction,
     error::Result,
     journal::Fact,
     notifications::Covered,
@@ -89,7 +90,7 @@ impl Member {
 }
 
 /// Locks the authorizations `ids`, in the order of their ids, and loads what belongs to them.
-pub(super) async fn hold(txn: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Held>> {
+pub(super) async fn hold(txn: &Transaction, ids: &[Uuid]) -> Result<Vec<Held>> {
     let rows = authorization::Entity::find()
         .filter(authorization::Column::Id.is_in(ids.iter().copied()))
         .order_by_asc(authorization::Column::Id)
@@ -104,13 +105,13 @@ pub(super) async fn hold(txn: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<
 }
 
 /// Locks one authorization.
-pub(super) async fn hold_one(txn: &DatabaseTransaction, id: Uuid) -> Result<Option<Held>> {
+pub(super) async fn hold_one(txn: &Transaction, id: Uuid) -> Result<Option<Held>> {
     Ok(hold(txn, &[id]).await?.pop())
 }
 
 /// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there may
 /// be thousands.
-pub(super) async fn hold_with(txn: &DatabaseTransaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
+pub(super) async fn hold_with(txn: &Transaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
     let row = authorization::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
     match row {
         Some(authorization) => load(txn, authorization, Some(connection)).await.map(Some),
@@ -118,7 +119,7 @@ pub(super) async fn hold_with(txn: &DatabaseTransaction, id: Uuid, connection: U
     }
 }
 
-async fn load(txn: &DatabaseTransaction, authorization: authorization::Model, only: Option<Uuid>) -> Result<Held> {
+async fn load(txn: &Transaction, authorization: authorization::Model, only: Option<Uuid>) -> Result<Held> {
     let mut members = connection::Entity::find()
         .filter(connection::Column::AuthorizationId.eq(authorization.id))
         .filter(connection::Column::RemovedAt.is_null());
@@ -143,10 +144,7 @@ async fn load(txn: &DatabaseTransaction, authorization: authorization::Model, on
 }
 
 /// With whom each of `members` is shared.
-pub(super) async fn shares(
-    txn: &DatabaseTransaction,
-    members: Select<connection::Entity>,
-) -> Result<HashMap<Uuid, Vec<Uuid>>> {
+pub(super) async fn shares(txn: &Transaction, members: Select<connection::Entity>) -> Result<HashMap<Uuid, Vec<Uuid>>> {
     let rows = connection_share::Entity::find()
         .filter(
             connection_share::Column::ConnectionId

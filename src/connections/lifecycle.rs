@@ -14,7 +14,7 @@ use entity::{
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, OnConflict},
 };
 use serde_json::json;
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     access::{Action, Actor, Viewer},
+    db::Transaction,
     error::Result,
     ids::{self, Kind, NodeId},
     journal::{Facts, NewEntry, Touched},
@@ -96,7 +97,7 @@ pub(super) fn standing(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) ->
 
 /// One transaction that changes what works.
 pub(super) struct Change<'a> {
-    pub(super) txn: DatabaseTransaction,
+    pub(super) txn: Transaction,
     pub(super) now: DateTime<Utc>,
     pub(super) workspace: Uuid,
     pub(super) actor: Actor,
@@ -328,7 +329,7 @@ impl<'a> Change<'a> {
     pub(super) async fn write_member(&self, row: &connection::Model) -> Result<()> {
         match connection::ActiveModel::from(row.clone()).reset_all().update(&self.txn).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.connections.in_the_way(error, row).await),
+            Err(error) => Err(self.in_the_way(error, row).await),
         }
     }
 

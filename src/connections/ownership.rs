@@ -5,21 +5,17 @@ use std::collections::{BTreeSet, HashSet};
 use entity::{connection, connection_share, user};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, OnConflict},
 };
 use uuid::Uuid;
 
 use super::{Connections, list::BATCH};
-use crate::error::Result;
+use crate::{db::Transaction, error::Result};
 
 impl Connections {
     /// Those of `users` who are active.
-    pub(super) async fn active_users(
-        &self,
-        txn: &DatabaseTransaction,
-        users: &BTreeSet<Uuid>,
-    ) -> Result<HashSet<Uuid>> {
+    pub(super) async fn active_users(&self, txn: &Transaction, users: &BTreeSet<Uuid>) -> Result<HashSet<Uuid>> {
         if users.is_empty() {
             return Ok(HashSet::new());
         }
@@ -34,7 +30,7 @@ impl Connections {
     /// Makes `owner` the owner of `connections`, who needs no share any more, and adds `shares`.
     pub(super) async fn set_owner(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         workspace: Uuid,
         connections: &[Uuid],
         owner: Uuid,
@@ -56,12 +52,7 @@ impl Connections {
     }
 
     /// Shares each connection with its person; one that is shared already stays so.
-    pub(super) async fn add_shares(
-        &self,
-        txn: &DatabaseTransaction,
-        workspace: Uuid,
-        shares: &[(Uuid, Uuid)],
-    ) -> Result<()> {
+    pub(super) async fn add_shares(&self, txn: &Transaction, workspace: Uuid, shares: &[(Uuid, Uuid)]) -> Result<()> {
         let once = OnConflict::columns([connection_share::Column::ConnectionId, connection_share::Column::UserId])
             .do_nothing()
             .to_owned();

@@ -56,7 +56,7 @@ impl Change<'_> {
         let row = self.draft(held, connector, new, viewer, key_of_fields);
         self.require_free(&row).await?;
         if let Err(error) = connection::ActiveModel::from(row.clone()).insert(&self.txn).await {
-            return Err(self.connections.in_the_way(error, &row).await);
+            return Err(self.in_the_way(error, &row).await);
         }
         self.hand_datasets_to(std::slice::from_ref(&row), viewer).await?;
         let details = json!({ "name": row.name, "connector": row.connector });

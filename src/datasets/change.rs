@@ -3,9 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use entity::{DataMode, DatasetStatus, connection, dataset};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, SqlErr,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, SqlErr};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,6 +18,7 @@ use crate::{
     access::{Action, Actor, Viewer},
     catalogue::Connector,
     connections::{Ask, Unread},
+    db::Transaction,
     error::{Conflict, Error, Result, UserError, UserErrorCode},
     ids,
     journal::Facts,
@@ -209,7 +208,7 @@ impl Datasets {
     }
 
     /// Empties a dataset that reads from elsewhere from now on.
-    async fn forget_rows(&self, txn: &DatabaseTransaction, held: &mut dataset::Model) -> Result<()> {
+    async fn forget_rows(&self, txn: &Transaction, held: &mut dataset::Model) -> Result<()> {
         snapshots::forget(txn, held.id).await?;
         self.forget_values(txn, held.id).await?;
         held.status = DatasetStatus::NeverRefreshed;

@@ -17,6 +17,7 @@ use crate::{
     access::Viewer,
     claims::{self, CLAIMED},
     connections::Batch,
+    db::beside,
     error::Result,
     ids::{self, Kind},
     provider::Haste,
@@ -72,7 +73,7 @@ impl Datasets {
             return Ok(Batch::Empty);
         }
         let (at_once, all) = (claims.len(), stream::iter(claims));
-        let refreshed = all.map(|claim| self.refresh_due(claim)).buffer_unordered(at_once);
+        let refreshed = all.map(|claim| beside(self.refresh_due(claim))).buffer_unordered(at_once);
         let failed = refreshed.filter(|failed| std::future::ready(*failed)).count().await;
         Ok(Batch::Worked { failed })
     }
@@ -132,7 +133,7 @@ impl Datasets {
             // Should the holder be killed, somebody else finds it due.
             .col_expr(dataset::Column::RefreshAt, Expr::value(self.clock.now()))
             .filter(dataset::Column::Id.in_subquery(free))
-            .exec(self.db.writer())
+            .exec(self.db.leases())
             .await?;
         Ok((claimed.rows_affected == 1).then_some(Claim { run, dataset }))
     }
@@ -149,20 +150,21 @@ impl Datasets {
             .col_expr(dataset::Column::RefreshAt, later.finally(Expr::col(dataset::Column::RefreshAt)).into())
             .filter(dataset::Column::Id.eq(claim.dataset))
             .filter(dataset::Column::ClaimedBy.eq(claim.run))
-            .exec(self.db.writer())
+            .exec(self.db.leases())
             .await?;
         done
     }
 
     async fn prolong(&self, claim: &Claim) -> Result<()> {
-        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        let txn = self.db.begin_lease().await?;
+        let until = txn.time(self.clock.now()).await? + CLAIMED;
         dataset::Entity::update_many()
             .col_expr(dataset::Column::ClaimedUntil, Expr::value(until))
             .filter(dataset::Column::Id.eq(claim.dataset))
             .filter(dataset::Column::ClaimedBy.eq(claim.run))
-            .exec(self.db.writer())
+            .exec(&txn)
             .await?;
-        Ok(())
+        Ok(txn.commit().await?)
     }
 
     pub(super) fn tick(&self) -> TimeDelta {

@@ -3,10 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use entity::{Aggregation, DataMode, DatasetStatus, Status, connection, dataset, disconnection, metric};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
-    sea_query::Expr,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, sea_query::Expr};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -17,6 +14,7 @@ use super::{
 };
 use crate::{
     access::{Action, Viewer},
+    db::Transaction,
     error::{Error, Result},
     ids::{self, Kind},
     journal::NewEntry,
@@ -117,7 +115,7 @@ impl Datasets {
     /// Writes the dataset's metrics, by new rows.
     pub(super) async fn write_computed(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         of: Uuid,
         rows: &Arc<Rows>,
         known: &Computed,
@@ -144,7 +142,7 @@ impl Datasets {
     }
 
     /// The values of a dataset's metrics are no more.
-    pub(super) async fn forget_values(&self, txn: &DatabaseTransaction, of: Uuid) -> Result<()> {
+    pub(super) async fn forget_values(&self, txn: &Transaction, of: Uuid) -> Result<()> {
         let nothing = || Expr::value(None::<String>);
         metric::Entity::update_many()
             .col_expr(metric::Column::Value, nothing())
@@ -169,7 +167,7 @@ impl Datasets {
 
     async fn entry(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         viewer: &Viewer,
         of: &dataset::Model,
         row: &metric::Model,

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{DataMode, DatasetStatus, Status, Topic, connection, connection_share, dataset};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -24,6 +21,7 @@ use crate::{
     access::{Actor, Viewer},
     clock::jittered,
     connections::{Ask, Unread},
+    db::Transaction,
     error::{Error, Result},
     ids::{self, Kind},
     journal::{DatasetFact, Facts, NOT_REFRESHED, NewEntry, REFRESHED, Through},
@@ -144,7 +142,7 @@ impl Datasets {
     /// The dataset with new rows, which are written, and the metrics computed from them.
     pub(super) async fn refreshed(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         held: &dataset::Model,
         ready: &Ready,
         now: DateTime<Utc>,

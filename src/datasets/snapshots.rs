@@ -3,15 +3,15 @@
 
 use chrono::{DateTime, Utc};
 use entity::{snapshot, snapshot_part};
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Datasets;
-use crate::error::{Error, Result};
+use crate::{
+    db::Transaction,
+    error::{Error, Result},
+};
 
 /// How many snapshots of a dataset are kept.
 const KEPT: u64 = 2;
@@ -86,13 +86,7 @@ pub(super) fn parts(rows: &[Box<RawValue>]) -> Vec<Part> {
 }
 
 /// Writes `parts` as the dataset's newest snapshot, which gets the id `id`, and forgets those that are too old.
-pub(super) async fn write(
-    txn: &DatabaseTransaction,
-    dataset: Uuid,
-    id: Uuid,
-    at: DateTime<Utc>,
-    parts: &[Part],
-) -> Result<()> {
+pub(super) async fn write(txn: &Transaction, dataset: Uuid, id: Uuid, at: DateTime<Utc>, parts: &[Part]) -> Result<()> {
     let all: usize = parts.iter().map(|part| part.row_count).sum();
     let row = snapshot::ActiveModel {
         id: Set(id),
@@ -132,7 +126,7 @@ pub(super) async fn write(
 }
 
 /// Forgets every snapshot of a dataset.
-pub(super) async fn forget(txn: &DatabaseTransaction, dataset: Uuid) -> Result<()> {
+pub(super) async fn forget(txn: &Transaction, dataset: Uuid) -> Result<()> {
     snapshot::Entity::delete_many().filter(snapshot::Column::DatasetId.eq(dataset)).exec(txn).await?;
     Ok(())
 }

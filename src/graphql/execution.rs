@@ -26,9 +26,11 @@ use super::request::{RawRequest, RequestId};
 use super::response::{Event, Refusal, Response};
 use super::wording::Wording;
 use crate::access::Viewer;
+use crate::clock::{SharedEntropy, random};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::journal::Refusals;
+use crate::retries::{self, Work};
 use crate::tasks::Tasks;
 use crate::telemetry::{Telemetry, span};
 
@@ -45,6 +47,7 @@ struct Parts {
     tasks: Tasks,
     kept_answers: KeptAnswers,
     telemetry: Telemetry,
+    entropy: SharedEntropy,
     /// Where refused mutations are noted.
     refusals: Option<Refusals>,
 }
@@ -64,6 +67,7 @@ impl Api {
         limits: Limits,
         kept_answers: KeptAnswers,
         telemetry: Telemetry,
+        entropy: SharedEntropy,
         refusals: Option<Refusals>,
         tasks: Tasks,
     ) -> Self
@@ -84,6 +88,7 @@ impl Api {
             tasks,
             kept_answers,
             telemetry,
+            entropy,
             refusals,
         }))
     }
@@ -153,18 +158,36 @@ impl Api {
         if kind == OperationType::Mutation && viewer.is_some_and(Viewer::is_read_only) {
             return forbidden(id);
         }
-        let running = self.0.engine.execute(prepared.into_request(viewer));
         let answer = if kind == OperationType::Mutation {
             // On its own, so that a client that leaves does not stop a change half-way.
-            self.0.tasks.spawn("mutation", running).await.ok()
+            let running = self.clone().changed(viewer.cloned(), prepared);
+            let done = self.0.tasks.spawn("mutation", running).await.ok();
+            done.map(|(answer, passing)| self.finish(answer, &asked, id).passing(passing))
         } else {
-            AssertUnwindSafe(running).catch_unwind().await.ok()
+            let running = self.0.engine.execute(prepared.request(viewer));
+            let done = AssertUnwindSafe(running).catch_unwind().await.ok();
+            done.map(|answer| self.finish(answer, &asked, id))
         };
-        let answer = answer.map_or_else(|| panicked(id), |answer| self.finish(answer, &asked, id));
+        let answer = answer.unwrap_or_else(|| panicked(id));
         if viewer.is_none() && answer.has(Code::Unauthenticated) {
             return Refusal::nobody_asks(id).into();
         }
         answer
+    }
+
+    /// What came of a mutation, and whether it met what passes. One that the database gave up for the sake of another is
+    /// done again, as long as nothing came of it.
+    async fn changed(self, viewer: Option<Viewer>, prepared: Prepared) -> (async_graphql::Response, bool) {
+        let mut times = 1;
+        loop {
+            let work = Arc::<Work>::default();
+            let answer = work.scope(self.0.engine.execute(prepared.request(viewer.as_ref()))).await;
+            let [chance] = random::<1>(&*self.0.entropy);
+            if answer.is_ok() || !work.may_be_done_again() || !retries::pause(times, chance).await {
+                return (answer, work.met_what_passes());
+            }
+            times += 1;
+        }
     }
 
     /// Runs a mutation once for `key`: the same request again gets the same answer for a day, and another request under
@@ -192,7 +215,7 @@ impl Api {
         let (api, viewer) = (self.clone(), viewer.clone());
         let running = async move {
             let response = claim.under(api.execute(Some(&viewer), prepared)).await;
-            let answer = (!response.did_nothing()).then(|| response.to_json());
+            let answer = response.is_for_good().then(|| response.to_json());
             if let Err(error) = claim.settle(answer).await {
                 tracing::error!(?error, "an answer could not be kept for its idempotency key");
             }
@@ -210,7 +233,7 @@ impl Api {
         let (api, id, asked) = (self.clone(), prepared.id, prepared.asked());
         span::record_operation(prepared.asks.kind(), &prepared.asks);
         let mut running = self.0.telemetry.operations.run(prepared.asks.field().to_owned());
-        let answers = AssertUnwindSafe(self.0.engine.stream(prepared.into_request(Some(viewer)))).catch_unwind();
+        let answers = AssertUnwindSafe(self.0.engine.stream(prepared.request(Some(viewer)))).catch_unwind();
         let events = answers.map(move |answer| {
             let answer = answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id));
             let code = answer.code();
@@ -339,10 +362,10 @@ impl Prepared {
         format!("{:x}", Sha256::digest(serde_json::to_vec(&asked).unwrap_or_default()))
     }
 
-    fn into_request(self, viewer: Option<&Viewer>) -> Request {
+    fn request(&self, viewer: Option<&Viewer>) -> Request {
         // The text is only for the executor's own parser and its extensions, neither of which runs.
-        let mut request = Request::new("").variables(self.variables);
-        request.operation_name = self.operation_name;
+        let mut request = Request::new("").variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation_name);
         request.set_parsed_query(self.document.parsed.clone());
         match viewer {
             Some(viewer) => request.data(viewer.clone()).data(Loaders::default()),
@@ -419,11 +442,11 @@ mod tests {
     async fn a_resolver_that_panics_ends_its_own_operation_and_says_nothing_of_why() {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let vault = Vault::new(&format!("k:{}=", "A".repeat(43)).into(), entropy.clone()).unwrap();
-        let db = Db::open("sqlite::memory:").await.unwrap();
+        let db = Db::open("sqlite::memory:", 1).await.unwrap();
         let kept_answers = KeptAnswers::new(db, vault, clock.clone(), entropy.clone());
         let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
-        let api =
-            Api::new(schema, Limits::default(), kept_answers, Telemetry::new(clock.now()), None, Tasks::default());
+        let telemetry = Telemetry::new(clock.now());
+        let api = Api::new(schema, Limits::default(), kept_answers, telemetry, entropy.clone(), None, Tasks::default());
         let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
             let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };

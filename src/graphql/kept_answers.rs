@@ -7,12 +7,12 @@
 //! A claim keeps a second sending away while the first is worked on. When its holder is killed, the claim ends and the
 //! next sending is worked on as if it were the first: what the first one did before it was killed may then be found done.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::kept_answer::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::{
     access::{Principal, Viewer},
     claims::{self, CLAIMED},
     clock::{SharedClock, SharedEntropy},
-    db::Db,
+    db::{Db, Transaction},
     error::{Error, Result},
     ids,
     vault::{Place, Vault},
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
+/// How often it is tried to write an answer at most, and how long to wait in between.
+const TRIES: u32 = 3;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
@@ -75,6 +78,8 @@ pub(super) enum Found {
 pub(super) struct Claim {
     answers: KeptAnswers,
     row: Uuid,
+    /// Tells this claim from a later one of the same row.
+    run: Uuid,
     request: String,
 }
 
@@ -113,8 +118,8 @@ impl KeptAnswers {
         Ok(found)
     }
 
-    async fn judge(&self, txn: &DatabaseTransaction, row: Model, request: &str) -> Result<Found> {
-        let now = self.0.db.time(self.0.clock.now()).await?;
+    async fn judge(&self, txn: &Transaction, row: Model, request: &str) -> Result<Found> {
+        let now = txn.time(self.0.clock.now()).await?;
         let expired = row.expires_at <= now;
         let kept = self.open(&row)?;
         if !expired && kept.request != request {
@@ -125,41 +130,45 @@ impl KeptAnswers {
             None if row.claimed_until.is_some_and(|until| until > now) => return Ok(Found::Running),
             None => {}
         }
+        let claim = self.claim_of(row.id, request);
         let mut taken = row.clone();
         taken.sealed = self.seal(row.id, request, None)?;
-        taken.claimed_until = Some(now + CLAIMED);
+        (taken.claimed_by, taken.claimed_until) = (Some(claim.run), Some(now + CLAIMED));
         taken.expires_at = now + KEPT;
         taken.into_active_model().reset_all().update(txn).await?;
-        Ok(Found::Ours(self.claim_of(row.id, request)))
+        Ok(Found::Ours(claim))
     }
 
     async fn claim(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &Transaction,
         viewer: &Viewer,
         principal: Uuid,
         key: &IdempotencyKey,
         request: &str,
     ) -> Result<Found> {
-        let now = self.0.db.time(self.0.clock.now()).await?;
+        let now = txn.time(self.0.clock.now()).await?;
         let id = ids::new(self.0.clock.now(), &*self.0.entropy);
+        let claim = self.claim_of(id, request);
         let row = Model {
             id,
             workspace_id: viewer.workspace(),
             principal,
             idempotency_key: key.0.clone(),
             sealed: self.seal(id, request, None)?,
+            claimed_by: Some(claim.run),
             claimed_until: Some(now + CLAIMED),
             expires_at: now + KEPT,
         };
         // Whoever sends the same at this moment, to this node or another, may be first.
         let once = OnConflict::columns([Column::Principal, Column::IdempotencyKey]).do_nothing().to_owned();
         let rows = Entity::insert(ActiveModel::from(row)).on_conflict(once).exec_without_returning(txn).await?;
-        Ok(if rows == 1 { Found::Ours(self.claim_of(id, request)) } else { Found::Running })
+        Ok(if rows == 1 { Found::Ours(claim) } else { Found::Running })
     }
 
     fn claim_of(&self, row: Uuid, request: &str) -> Claim {
-        Claim { answers: self.clone(), row, request: request.to_owned() }
+        let run = ids::new(self.0.clock.now(), &*self.0.entropy);
+        Claim { answers: self.clone(), row, run, request: request.to_owned() }
     }
 
     /// Forgets what was kept long enough.
@@ -190,29 +199,49 @@ impl Claim {
 
     async fn prolong(&self) -> Result<()> {
         let Parts { db, clock, .. } = &*self.answers.0;
-        let until = db.time(clock.now()).await? + CLAIMED;
+        let txn = db.begin_lease().await?;
+        let until = txn.time(clock.now()).await? + CLAIMED;
         Entity::update_many()
             .col_expr(Column::ClaimedUntil, Expr::value(until))
-            .filter(Column::Id.eq(self.row))
-            .exec(db.writer())
+            .filter(self.is_ours())
+            .exec(&txn)
+            .await?;
+        Ok(txn.commit().await?)
+    }
+
+    /// Keeps the answer for whoever sends the same again; without one the same may be tried again. Where somebody else has
+    /// the claim by now, it is theirs to say.
+    pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
+        let sealed = answer.map(|answer| self.answers.seal(self.row, &self.request, Some(answer))).transpose()?;
+        // Before the claim ends, since what is not settled then may be done once more.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.write(sealed.as_deref()).await {
+                Err(Error::Unavailable) if tries < TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn write(&self, sealed: Option<&[u8]>) -> Result<()> {
+        let db = self.answers.0.db.leases();
+        let Some(sealed) = sealed else {
+            Entity::delete_many().filter(self.is_ours()).exec(db).await?;
+            return Ok(());
+        };
+        Entity::update_many()
+            .col_expr(Column::Sealed, Expr::value(sealed))
+            .col_expr(Column::ClaimedBy, Expr::value(None::<Uuid>))
+            .col_expr(Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .filter(self.is_ours())
+            .exec(db)
             .await?;
         Ok(())
     }
 
-    /// Keeps the answer for whoever sends the same again; without one nothing was done, and the same may be tried again.
-    pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
-        let db = self.answers.0.db.writer();
-        let Some(answer) = answer else {
-            Entity::delete_by_id(self.row).exec(db).await?;
-            return Ok(());
-        };
-        Entity::update_many()
-            .col_expr(Column::Sealed, Expr::value(self.answers.seal(self.row, &self.request, Some(answer))?))
-            .col_expr(Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-            .filter(Column::Id.eq(self.row))
-            .exec(db)
-            .await?;
-        Ok(())
+    fn is_ours(&self) -> Condition {
+        Condition::all().add(Column::Id.eq(self.row)).add(Column::ClaimedBy.eq(self.run))
     }
 }
 

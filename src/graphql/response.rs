@@ -72,7 +72,7 @@ impl Refusal {
 
 impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
-        Self { outcome: Outcome::Refused(refusal.subject), errors: refusal.errors }
+        Self { outcome: Outcome::Refused(refusal.subject), errors: refusal.errors, passing: false }
     }
 }
 
@@ -81,6 +81,8 @@ impl From<Refusal> for Response {
 pub struct Response {
     outcome: Outcome,
     errors: Vec<ServerError>,
+    /// A payload says that somebody outside could not be asked now.
+    passing: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,11 @@ enum Outcome {
 
 impl Response {
     pub(super) fn executed(data: Value, errors: Vec<ServerError>) -> Self {
-        Self { outcome: Outcome::Executed(data), errors }
+        Self { outcome: Outcome::Executed(data), errors, passing: false }
+    }
+
+    pub(super) fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
     }
 
     /// What was refused, when nothing was executed.
@@ -123,11 +129,12 @@ impl Response {
         self.errors.iter().find_map(errors::retry_after_seconds)
     }
 
-    /// Whether sending the same again may bring something else, since nothing was done: the request was refused, or the
-    /// server could not work on it.
-    pub(super) fn did_nothing(&self) -> bool {
-        let in_vain = self.has(Code::Unavailable) || self.has(Code::Unauthenticated);
-        self.refused().is_some() || self.is_nothing_but_errors() && in_vain
+    /// Whether sending the same again would bring the same: nothing of it was refused by the way, and nothing that passes
+    /// by itself was met, be it in one of several fields.
+    pub(super) fn is_for_good(&self) -> bool {
+        let passes = self.passing || self.has(Code::Unavailable) || self.has(Code::Internal);
+        let in_vain = self.is_nothing_but_errors() && self.has(Code::Unauthenticated);
+        self.refused().is_none() && !passes && !in_vain
     }
 
     /// Whether it says nothing but errors.

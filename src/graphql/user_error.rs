@@ -9,6 +9,7 @@ use super::{
 use crate::{
     connections::conflict_node,
     error::{self, Error, Result},
+    retries,
 };
 
 /// What was wrong with the input of a mutation.
@@ -40,6 +41,9 @@ pub struct UserError(error::UserError);
 
 impl From<error::UserError> for UserError {
     fn from(error: error::UserError) -> Self {
+        if error.code == error::UserErrorCode::ProviderUnavailable {
+            retries::note_passing();
+        }
         Self(error)
     }
 }
@@ -74,7 +78,7 @@ impl UserError {
 pub fn settle<T>(outcome: Result<T>) -> Result<(Option<T>, Vec<UserError>), ApiError> {
     match outcome {
         Ok(done) => Ok((Some(done), Vec::new())),
-        Err(Error::Rejected(errors)) => Ok((None, errors.into_iter().map(UserError).collect())),
+        Err(Error::Rejected(errors)) => Ok((None, errors.into_iter().map(UserError::from).collect())),
         Err(other) => Err(other.into()),
     }
 }

@@ -12,6 +12,7 @@ use super::Jobs;
 use crate::{
     connections::{Batch, Due},
     datasets,
+    db::beside,
     error::Result,
     tasks::round_limit,
 };
@@ -76,7 +77,7 @@ impl Jobs {
         let due = self.due(what).await?;
         let at_once = due.len().max(1);
         let worked =
-            stream::iter(due).map(|connector| self.clone().work_off(what, connector, CancellationToken::new()));
+            stream::iter(due).map(|connector| beside(self.clone().work_off(what, connector, CancellationToken::new())));
         let done: Vec<Result<()>> = worked.buffer_unordered(at_once).collect().await;
         done.into_iter().collect()
     }

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sea_orm::sqlx::{
-    self, PgPool,
-    postgres::{PgListener, PgPoolOptions},
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, Statement,
+    sqlx::{self, Executor, postgres::PgListener},
 };
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +23,10 @@ const CHANNEL: &str = "patchbay_doorbell";
 const COALESCED: Duration = Duration::from_millis(10);
 /// How long to wait before listening again after the database was away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// After so much quiet the database is asked whether it is still there: a listener never hears that it fell silent.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long it has to answer that.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How often a loop that only waits says that it is there.
 const STILL_THERE: Duration = Duration::from_secs(60);
 /// What the log and the numbers call the loops.
@@ -59,58 +63,72 @@ impl Doorbell {
 impl Others {
     async fn new(db: &Db, feeds: &Arc<Feeds>, tasks: &Tasks) -> Result<Self> {
         let (rings, rung) = mpsc::unbounded_channel();
-        let pool = own_pool(db).await.map_err(unavailable)?;
-        let mut listener = PgListener::connect_with(&pool).await.map_err(unavailable)?;
-        listener.listen(CHANNEL).await.map_err(unavailable)?;
+        let listener = start_listening(db).await.map_err(unavailable)?;
         let rounds = |name| tasks.watch(name, round_limit(STILL_THERE));
-        let listening = tasks.beside(LISTENS, listen(listener, Arc::clone(feeds), rounds(LISTENS)));
-        let telling = tasks.beside(TELLS, tell(pool, rung, rounds(TELLS)));
+        let listening = tasks.beside(LISTENS, listen(db.clone(), listener, Arc::clone(feeds), rounds(LISTENS)));
+        let telling = tasks.beside(TELLS, tell(db.clone(), rung, rounds(TELLS)));
         Ok(Self { rings, _loops: [listening, telling] })
     }
-}
-
-/// One connection to listen and one to tell, of the doorbell's own: a busy server rings as well.
-async fn own_pool(db: &Db) -> Result<PgPool, sqlx::Error> {
-    let address = db.reader().get_postgres_connection_pool().connect_options();
-    PgPoolOptions::new().max_connections(2).connect_with((*address).clone()).await
 }
 
 fn unavailable(error: sqlx::Error) -> Error {
     Error::internal(error.to_string())
 }
 
-async fn listen(mut listener: PgListener, feeds: Arc<Feeds>, mut rounds: Rounds) {
+/// A listener with a pool of its own, so that one whose database fell silent keeps nothing from the next.
+async fn start_listening(db: &Db) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(&db.own_pool().ok_or(sqlx::Error::PoolClosed)?).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+async fn listen(db: Db, listener: PgListener, feeds: Arc<Feeds>, mut rounds: Rounds) {
+    let mut listener = Some(listener);
     loop {
-        if rounds.round(hear(&mut listener, &feeds)).await != Some(true) {
+        let heard = rounds.round(hear(&db, &mut listener, &feeds)).await;
+        if let Some(Err(error)) = &heard {
+            tracing::warn!(%error, "not listening for rings of other nodes; trying again");
+        }
+        if !matches!(heard, Some(Ok(()))) {
+            listener = None;
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-/// Waits for the next ring, for a while; false where the database is away.
-async fn hear(listener: &mut PgListener, feeds: &Feeds) -> bool {
+/// Waits for the next ring, for a while, then sees that the database is still there; begins to listen where nothing does.
+async fn hear(db: &Db, listener: &mut Option<PgListener>, feeds: &Feeds) -> Result<(), sqlx::Error> {
+    let listening = match listener {
+        Some(listening) => listening,
+        None => {
+            let again = listener.insert(start_listening(db).await?);
+            // Rings may have been missed.
+            feeds.wake_all();
+            again
+        }
+    };
     // Giving up waiting loses nothing that has arrived: the next call reads it.
-    match tokio::time::timeout(STILL_THERE, listener.try_recv()).await {
+    match tokio::time::timeout(QUIET, listening.try_recv()).await {
         Ok(Ok(Some(ring))) => match ring.payload().parse() {
             Ok(workspace) => feeds.wake(workspace),
             Err(_) => tracing::warn!("a ring that names no workspace"),
         },
         // The listener lost the database and found it again: rings may have been missed.
         Ok(Ok(None)) => feeds.wake_all(),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not listening for rings of other nodes; trying again");
-            return false;
+        Ok(Err(error)) => return Err(error),
+        Err(_) => {
+            let asked = tokio::time::timeout(ANSWERED_WITHIN, listening.execute("SELECT 1")).await;
+            asked.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         }
-        Err(_) => {}
     }
-    true
+    Ok(())
 }
 
-async fn tell(pool: PgPool, mut rung: mpsc::UnboundedReceiver<Uuid>, mut rounds: Rounds) {
+async fn tell(db: Db, mut rung: mpsc::UnboundedReceiver<Uuid>, mut rounds: Rounds) {
     loop {
         match tokio::time::timeout(STILL_THERE, rung.recv()).await {
             Ok(Some(first)) => {
-                rounds.round(pass_on(&pool, first, &mut rung)).await;
+                rounds.round(pass_on(&db, first, &mut rung)).await;
             }
             Ok(None) => return,
             Err(_) => rounds.come_round(),
@@ -119,15 +137,17 @@ async fn tell(pool: PgPool, mut rung: mpsc::UnboundedReceiver<Uuid>, mut rounds:
 }
 
 /// Tells the other nodes of `first` and of what was rung with it.
-async fn pass_on(pool: &PgPool, first: Uuid, rung: &mut mpsc::UnboundedReceiver<Uuid>) {
+async fn pass_on(db: &Db, first: Uuid, rung: &mut mpsc::UnboundedReceiver<Uuid>) {
     tokio::time::sleep(COALESCED).await;
     let mut workspaces = BTreeSet::from([first]);
     while let Ok(another) = rung.try_recv() {
         workspaces.insert(another);
     }
     for workspace in workspaces {
-        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(workspace.to_string());
-        if let Err(error) = notify.execute(pool).await {
+        let values = [CHANNEL.into(), workspace.to_string().into()];
+        let ring = Statement::from_sql_and_values(DatabaseBackend::Postgres, "SELECT pg_notify($1, $2)", values);
+        // Beside the handles of requests: a busy server rings as well.
+        if let Err(error) = db.leases().execute_raw(ring).await {
             tracing::warn!(%error, "the other nodes were not rung; they look by themselves soon");
         }
     }

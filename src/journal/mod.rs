@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Topic, journal_entry, journal_floor, journal_head};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Alias, Expr, ExprTrait as _, OnConflict},
 };
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};
 use crate::{
     access::Viewer,
     clock::{SharedClock, SharedEntropy},
-    db::Db,
+    db::{Db, Transaction},
     error::{Error, Result},
     ids,
     tasks::Tasks,
@@ -74,7 +74,7 @@ impl Journal {
     /// Numbers `entries`, writes them, commits `txn` and rings. Returns the journal's last number.
     ///
     /// The number is taken as late as can be, since it is where writers of one workspace wait for each other.
-    pub async fn commit(&self, txn: DatabaseTransaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
+    pub async fn commit(&self, txn: Transaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
         if entries.is_empty() {
             txn.commit().await?;
             return Ok(0);
@@ -85,7 +85,7 @@ impl Journal {
         Ok(last)
     }
 
-    async fn append(&self, txn: &DatabaseTransaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
+    async fn append(&self, txn: &Transaction, workspace: Uuid, entries: Vec<NewEntry>) -> Result<i64> {
         let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
         let head = journal_head::Entity::update_many()
             .col_expr(journal_head::Column::Seq, Expr::col(journal_head::Column::Seq).add(count))

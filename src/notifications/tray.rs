@@ -70,7 +70,6 @@ impl Notifications {
     pub async fn mark_read(&self, viewer: &Viewer, what: Read) -> Result<Vec<notification::Model>> {
         viewer.may(Action::BeNotified)?;
         let (user, now) = (viewer.require_user()?, self.clock.now());
-        let txn = self.db.begin().await?;
         let mut unread = tray(viewer, true).ok_or(Error::Forbidden)?;
         match what {
             Read::All => {}
@@ -83,6 +82,7 @@ impl Notifications {
                 unread = unread.filter(notification::Column::Id.lte(id));
             }
         }
+        let txn = self.db.begin().await?;
         let ids: Vec<Uuid> = unread.all(&txn).await?.into_iter().map(|row| row.id).collect();
         for part in ids.chunks(500) {
             notification::Entity::update_many()

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use entity::{NotificationKind, Role, client, notification, user};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
-    TryInsertResult, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, TryInsertResult,
+    sea_query::OnConflict,
 };
 use uuid::Uuid;
 
 use crate::{
     access::{Action, Reach},
     clock::Entropy,
+    db::Transaction,
     error::Result,
     ids,
     journal::Told,
@@ -42,12 +43,7 @@ pub struct Covered {
 }
 
 /// Writes `news` to everybody who hears of `covered` and was not told before.
-pub async fn write(
-    txn: &DatabaseTransaction,
-    entropy: &dyn Entropy,
-    news: News<'_>,
-    covered: &[Covered],
-) -> Result<Vec<Told>> {
+pub async fn write(txn: &Transaction, entropy: &dyn Entropy, news: News<'_>, covered: &[Covered]) -> Result<Vec<Told>> {
     let people = user::Entity::find()
         .filter(user::Column::WorkspaceId.eq(news.workspace))
         .filter(user::Column::Active.eq(true))
@@ -63,7 +59,7 @@ pub async fn write(
 }
 
 /// Writes `news` that is about no connection in particular to every ADMIN who was not told before.
-pub async fn write_to_admins(txn: &DatabaseTransaction, entropy: &dyn Entropy, news: News<'_>) -> Result<Vec<Told>> {
+pub async fn write_to_admins(txn: &Transaction, entropy: &dyn Entropy, news: News<'_>) -> Result<Vec<Told>> {
     let admins = user::Entity::find()
         .filter(user::Column::WorkspaceId.eq(news.workspace))
         .filter(user::Column::Active.eq(true))
@@ -76,7 +72,7 @@ pub async fn write_to_admins(txn: &DatabaseTransaction, entropy: &dyn Entropy, n
 
 /// Writes `news` to everybody who had been told of the same occasion as `before`.
 pub async fn again(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     entropy: &dyn Entropy,
     news: News<'_>,
     before: NotificationKind,
@@ -109,7 +105,7 @@ fn hears(person: &user::Model, covered: &Covered) -> bool {
     }
 }
 
-async fn client_names(txn: &DatabaseTransaction, covered: &[Covered]) -> Result<HashMap<Uuid, String>> {
+async fn client_names(txn: &Transaction, covered: &[Covered]) -> Result<HashMap<Uuid, String>> {
     let ids: BTreeSet<Uuid> = covered.iter().filter_map(|one| one.client).collect();
     let mut names = HashMap::new();
     let ids: Vec<Uuid> = ids.into_iter().collect();
@@ -142,7 +138,7 @@ fn title(news: &News<'_>, covered: &[&Covered], names: &HashMap<Uuid, String>) -
 }
 
 async fn insert(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     entropy: &dyn Entropy,
     news: &News<'_>,
     heard: Vec<(Uuid, String)>,

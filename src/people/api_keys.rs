@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use entity::{Role, api_key};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    Order as Direction, PaginatorTrait, QueryFilter, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, Order as Direction, PaginatorTrait,
+    QueryFilter, Select,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::{Action, Actor, NewSecret, Viewer},
+    db::Transaction,
     error::{Error, Result},
     ids::{self, Kind},
     journal::{KEY_REVOKED, NewEntry},
@@ -118,7 +119,7 @@ impl People {
 
 /// Revokes a key; what the journal is told of it.
 pub(super) async fn revoke(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     actor: Actor,
     key: api_key::Model,
     now: DateTime<Utc>,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use entity::client;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    Order as Direction, PaginatorTrait, QueryFilter, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Order as Direction, PaginatorTrait,
+    QueryFilter, QuerySelect, Select,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     access::{Action, Reach, Viewer},
+    db::Transaction,
     error::{Conflict, Error, Result, UserError, UserErrorCode},
     ids::Kind,
     pages::{self, Key, Order, Page, PageArgs},
@@ -146,7 +147,7 @@ pub fn clients_of(workspace: Uuid) -> Select<client::Entity> {
 }
 
 /// Refuses a client that is not there, at the input `clientId`; one that is, stays until the transaction ends.
-pub async fn client_stays(txn: &DatabaseTransaction, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
+pub async fn client_stays(txn: &Transaction, workspace: Uuid, client: Option<Uuid>) -> Result<()> {
     let Some(client) = client else { return Ok(()) };
     let found = clients_of(workspace).filter(client::Column::Id.eq(client)).lock_shared().one(txn).await?;
     found.map(|_| ()).ok_or_else(|| Error::not_found("clientId"))

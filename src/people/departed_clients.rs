@@ -3,15 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use entity::{api_key, client, user};
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, IntoActiveModel, QueryFilter, QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{api_keys, audit, clients::described, clients_of, user_changes::told, users_of};
 use crate::{
     access::{Action, Viewer},
+    db::Transaction,
     error::{Error, Result},
     ids::Kind,
     journal::NewEntry,
@@ -21,7 +20,7 @@ use crate::{
 /// becomes the client's. What the journal is told comes back; those who follow it as one of these stop at the first of
 /// it.
 pub async fn remove_client(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     viewer: &Viewer,
     client: Uuid,
     now: DateTime<Utc>,

@@ -16,7 +16,7 @@ mod users;
 mod workspaces;
 
 use entity::{Topic, workspace};
-use sea_orm::{DatabaseTransaction, EntityTrait, QuerySelect, sea_query::LockType};
+use sea_orm::{EntityTrait, QuerySelect, sea_query::LockType};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub use workspaces::{CreateWorkspace, Founded};
 use crate::{
     access::Actor,
     clock::{SharedClock, SharedEntropy},
-    db::Db,
+    db::{Db, Transaction},
     error::Result,
     ids::{self, Kind, NodeId},
     journal::{Facts, Journal, NewEntry},
@@ -53,7 +53,7 @@ impl People {
 
     /// A transaction in which nobody else changes the people of `workspace`: what it reads of them stays true until it
     /// ends, be it that an address is free or that another administrator is left.
-    async fn begin(&self, workspace: Uuid) -> Result<DatabaseTransaction> {
+    async fn begin(&self, workspace: Uuid) -> Result<Transaction> {
         let txn = self.db.begin().await?;
         hold_people(&txn, workspace).await?;
         Ok(txn)
@@ -65,7 +65,7 @@ impl People {
 }
 
 /// Lets nobody else change the people of `workspace` until the transaction ends.
-pub async fn hold_people(txn: &DatabaseTransaction, workspace: Uuid) -> Result<()> {
+pub async fn hold_people(txn: &Transaction, workspace: Uuid) -> Result<()> {
     // SQLite has one writer anyway. NO KEY UPDATE lets rows that refer to the workspace be written meanwhile.
     workspace::Entity::find_by_id(workspace).lock(LockType::NoKeyUpdate).one(txn).await?;
     Ok(())

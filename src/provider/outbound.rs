@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::{addresses, allowed::AllowedHost};
+use crate::retries;
 
 const USER_AGENT: &str = concat!("Patchbay/", env!("CARGO_PKG_VERSION"));
 const MOST_REDIRECTS: usize = 5;
@@ -155,6 +156,7 @@ impl Outbound {
 
     /// Opens a socket to a host that is not asked over HTTP, under the same guard.
     pub(super) async fn dial_socket(&self, host: &Host, port: u16) -> Result<TcpStream, NoAnswer> {
+        retries::note_done();
         let opening = tokio::time::timeout(self.limits.connect, self.open_socket(host, port));
         let opened = opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         opened.map_err(|error| {
@@ -186,6 +188,7 @@ impl Outbound {
 
     /// The same for an answer of another size: its body may have `most` bytes.
     pub(super) async fn send_for(&self, call: Call, most: usize) -> Result<Answer, NoAnswer> {
+        retries::note_done();
         let host = call.url.host_str().unwrap_or_default().to_owned();
         tokio::time::timeout(self.limits.total, self.follow(call, most)).await.unwrap_or_else(|_| {
             tracing::debug!(host, "a provider took too long");

@@ -205,7 +205,7 @@ async fn a_tick_that_comes_while_much_is_worked_on_holds_nothing_up() {
     let stop = CancellationToken::new();
     stage.jobs.start(&stop);
     // Not through the server's own pool, for which it is about.
-    let outside = Db::open(stage.database.url()).await.unwrap();
+    let outside = Db::open(stage.database.url(), 2).await.unwrap();
     let seen = connection::Entity::find().filter(connection::Column::LastCheckedAt.gt(moved));
     let all_seen = async {
         while seen.clone().count(outside.reader()).await.unwrap() < 200 {

@@ -61,7 +61,7 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
 }
 
 async fn migrated(database: &Database) -> Db {
-    let db = Db::open(database.url()).await.unwrap();
+    let db = Db::open(database.url(), 2).await.unwrap();
     db.migrate().await.unwrap();
     db
 }
@@ -116,7 +116,7 @@ async fn of_processes_that_migrate_at_once_one_does_and_all_succeed() {
         let output = process.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let db = Db::open(database.url()).await.unwrap();
+    let db = Db::open(database.url(), 2).await.unwrap();
     assert_eq!(tables::columns(&db).await, columns_of_all_entities());
 }
 

@@ -134,7 +134,7 @@ fn what_is_odd_is_a_warning_and_it_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_newer_is_left_alone() {
     let database = Database::new().await;
-    let db = Db::open(database.url()).await.unwrap();
+    let db = Db::open(database.url(), 2).await.unwrap();
     db.migrate().await.unwrap();
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 1)";
     db.writer().execute_unprepared(newer).await.unwrap();

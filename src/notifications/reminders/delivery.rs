@@ -11,7 +11,7 @@ use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, workspace}
 use futures_util::{StreamExt, stream};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use serde_json::json;
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     access::Viewer,
     claims::{self, CLAIMED},
+    db::{Transaction, beside},
     error::{Error, Result},
     ids::{self, Kind},
     journal::{Facts, NewEntry},
@@ -74,7 +75,7 @@ impl Reminders {
         if claims.is_empty() {
             return Ok(None);
         }
-        let delivered = stream::iter(claims).map(|claim| self.deliver_claimed(claim)).buffer_unordered(AT_ONCE);
+        let delivered = stream::iter(claims).map(|claim| beside(self.deliver_claimed(claim))).buffer_unordered(AT_ONCE);
         Ok(Some(delivered.filter(|delivered| std::future::ready(!*delivered)).count().await))
     }
 
@@ -109,20 +110,21 @@ impl Reminders {
             .col_expr(reminder::Column::ClaimedBy, Expr::value(run))
             .col_expr(reminder::Column::ClaimedUntil, Expr::value(by + CLAIMED))
             .filter(reminder::Column::Id.in_subquery(free))
-            .exec(self.db.writer())
+            .exec(self.db.leases())
             .await?;
         Ok((claimed.rows_affected == 1).then_some(Claim { run, reminder }))
     }
 
     async fn prolong(&self, claim: Claim) -> Result<()> {
-        let until = self.db.time(self.clock.now()).await? + CLAIMED;
+        let txn = self.db.begin_lease().await?;
+        let until = txn.time(self.clock.now()).await? + CLAIMED;
         reminder::Entity::update_many()
             .col_expr(reminder::Column::ClaimedUntil, Expr::value(until))
             .filter(reminder::Column::Id.eq(claim.reminder))
             .filter(reminder::Column::ClaimedBy.eq(claim.run))
-            .exec(self.db.writer())
+            .exec(&txn)
             .await?;
-        Ok(())
+        Ok(txn.commit().await?)
     }
 
     /// Delivers one that is claimed. Whether that went as it should, be it that the mail server did not take it.
@@ -259,7 +261,7 @@ async fn listed(db: &impl ConnectionTrait, reminder: Uuid) -> Result<Vec<Uuid>> 
 
 /// What the person was not told of, since it had healed, or was added while the letter left, is off the list: should it last, or
 /// begin again, the next run tells it.
-async fn forget_untold(txn: &DatabaseTransaction, reminder: Uuid, told: &[Uuid]) -> Result<()> {
+async fn forget_untold(txn: &Transaction, reminder: Uuid, told: &[Uuid]) -> Result<()> {
     let told: HashSet<&Uuid> = told.iter().collect();
     let untold: Vec<Uuid> = listed(txn, reminder).await?.into_iter().filter(|id| !told.contains(id)).collect();
     for part in untold.chunks(BATCH) {

@@ -25,8 +25,7 @@ use chrono::TimeDelta;
 use entity::{ReminderStatus, reminder, reminder_disconnection, workspace};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, TryInsertResult,
+    ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, TryInsertResult,
     sea_query::{Expr, OnConflict},
 };
 use uuid::Uuid;
@@ -38,7 +37,7 @@ use self::{
 use super::Notifications;
 use crate::{
     clock::{SharedClock, SharedEntropy},
-    db::Db,
+    db::{Db, Transaction},
     error::Result,
     ids::{self, Kind},
     journal::Journal,
@@ -116,7 +115,7 @@ impl Reminders {
     }
 
     /// Writes what a person was not reminded of before to the reminder of the day; nothing where that has left already.
-    async fn prepare_for(&self, txn: &DatabaseTransaction, run: &Run, owed: &Owed) -> Result<()> {
+    async fn prepare_for(&self, txn: &Transaction, run: &Run, owed: &Owed) -> Result<()> {
         let ids: Vec<Uuid> = owed.outages.keys().copied().collect();
         let known = reminded_before(txn, owed.person.id, &ids).await?;
         let new: Vec<Uuid> = ids.into_iter().filter(|id| !known.contains(id)).collect();
@@ -136,7 +135,7 @@ impl Reminders {
     }
 
     /// The reminder that may take more along: one that could not leave yet, else a new one; none where the day's has left.
-    async fn reminder_of(&self, txn: &DatabaseTransaction, run: &Run, owed: &Owed) -> Result<Option<Uuid>> {
+    async fn reminder_of(&self, txn: &Transaction, run: &Run, owed: &Owed) -> Result<Option<Uuid>> {
         let (now, day) = (self.clock.now(), run.day.to_string());
         let waiting = reminder::Entity::find()
             .filter(reminder::Column::UserId.eq(owed.person.id))
@@ -195,14 +194,14 @@ impl Reminders {
 }
 
 /// Whether the person has a reminder of `day`.
-async fn has_day(txn: &DatabaseTransaction, person: Uuid, day: &str) -> Result<bool> {
+async fn has_day(txn: &Transaction, person: Uuid, day: &str) -> Result<bool> {
     let its =
         reminder::Entity::find().filter(reminder::Column::UserId.eq(person)).filter(reminder::Column::Day.eq(day));
     Ok(its.count(txn).await? > 0)
 }
 
 /// Those of `disconnections` of which the person was reminded, or will be.
-async fn reminded_before(txn: &DatabaseTransaction, person: Uuid, disconnections: &[Uuid]) -> Result<HashSet<Uuid>> {
+async fn reminded_before(txn: &Transaction, person: Uuid, disconnections: &[Uuid]) -> Result<HashSet<Uuid>> {
     use reminder_disconnection::Column::{DisconnectionId, UserId};
     let mut known = HashSet::new();
     for part in disconnections.chunks(BATCH) {

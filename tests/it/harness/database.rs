@@ -156,9 +156,9 @@ async fn execute(admin: &mut PgConnection, sql: String) -> Result<(), sea_orm::s
 }
 
 async fn migrate(url: &str) {
-    let db = Db::open(url).await.unwrap();
+    let db = Db::open(url, 1).await.unwrap();
     db.migrate().await.unwrap();
-    db.close().await.unwrap();
+    db.close().await;
 }
 
 /// The address of a database of that server.
@@ -175,4 +175,10 @@ fn runtime() -> Runtime {
 #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
 fn server() -> Option<String> {
     std::env::var("PATCHBAY_TEST_POSTGRES").ok().filter(|server| !server.is_empty())
+}
+
+/// How many handles each server has, where `PATCHBAY_TEST_POOL` says it: with one, whatever needs a second fails.
+#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+pub fn pool() -> Option<String> {
+    std::env::var("PATCHBAY_TEST_POOL").ok().filter(|size| !size.is_empty())
 }

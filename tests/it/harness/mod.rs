@@ -303,6 +303,7 @@ fn variables(
         ("PATCHBAY_ALLOWED_HOSTS".to_owned(), hosts.join(",")),
         ("PATCHBAY_ALLOWED_ORIGINS".to_owned(), "https://app.example".to_owned()),
     ];
+    variables.extend(database::pool().map(|size| ("PATCHBAY_DATABASE_POOL".to_owned(), size)));
     for (name, _) in connectors {
         let slug = name.trim_end_matches(".toml").replace('-', "_").to_uppercase();
         variables.push((format!("PATCHBAY_OAUTH_{slug}_CLIENT_ID"), sandbox.client_id().to_owned()));

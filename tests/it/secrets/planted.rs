@@ -335,7 +335,7 @@ async fn stored(server: &Server) -> Vec<(String, Vec<u8>)> {
         assert!(log.is_some_and(|(_, bytes)| !bytes.is_empty()), "there is no write-ahead log to look into");
         return files;
     }
-    let db = Db::open(server.database.url()).await.unwrap();
+    let db = Db::open(server.database.url(), 2).await.unwrap();
     let dump = tables::dump(&db).await;
     assert!(dump.contains("mara@lighthouse.example"), "the dump shows what is stored");
     vec![("the tables".to_owned(), dump.into_bytes())]
