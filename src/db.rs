@@ -28,19 +28,15 @@ use sea_orm::{
     sqlx::{self, PgPool},
 };
 
-use self::{holders::Holders, pool::Patience};
+use self::holders::Holders;
 use crate::telemetry::Usage;
 
 pub use self::{holders::beside, pool::Pool, transaction::Transaction};
 
 /// How many more there are for leases, rings, and to see whether the database answers. They are held for a moment each.
 const LEASES: u32 = 3;
-/// How long a request waits for a handle, and for a statement.
-const REQUEST: Patience = Patience { acquire: Duration::from_secs(10), statement: Duration::from_secs(10) };
-/// How long a lease waits, and whoever asks whether the database answers.
-const LEASE: Patience = Patience { acquire: Duration::from_secs(4), statement: Duration::from_secs(4) };
-/// How long what listens waits for its handle.
-const LISTENING: Patience = Patience { acquire: Duration::from_secs(5), statement: Duration::from_secs(5) };
+/// How long a request waits for a handle, and for each of its statements.
+pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How long pools wait for their handles when they are closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -50,28 +46,40 @@ pub struct Db {
     reader: Pool,
     writer: Pool,
     leases: Pool,
+    deadline: Duration,
 }
 
 impl Db {
     /// Opens `url` (`sqlite://file` or `postgres://…`) with up to `size` handles, creating a SQLite file that is not there.
     pub async fn open(url: &str, size: u32) -> Result<Self, DbErr> {
-        Self::opened(url, size).await.map_err(pool::acquire_error)
+        Self::open_within(url, size, DEADLINE).await
     }
 
-    async fn opened(url: &str, size: u32) -> Result<Self, sqlx::Error> {
+    /// The same, with another deadline than [`DEADLINE`].
+    pub async fn open_within(url: &str, size: u32, deadline: Duration) -> Result<Self, DbErr> {
+        Self::opened(url, size, deadline).await.map_err(pool::acquire_error)
+    }
+
+    async fn opened(url: &str, size: u32, deadline: Duration) -> Result<Self, sqlx::Error> {
         let holders = Holders::default();
         if !url.starts_with("sqlite:") {
             let options = pool::postgres_options(url)?;
-            let pool = Pool::postgres(options.clone(), size, REQUEST).await?.guarded(&holders);
-            let leases = Pool::postgres_at_need(options, LEASES, LEASE);
-            return Ok(Self { reader: pool.clone(), writer: pool, leases });
+            let pool = Pool::postgres(options.clone(), size, deadline).await?.guarded(&holders);
+            // Shorter, since a lease has to be kept up before it ends.
+            let leases = Pool::postgres_at_need(options, LEASES, deadline * 2 / 5);
+            return Ok(Self { reader: pool.clone(), writer: pool, leases, deadline });
         }
-        let options = pool::sqlite_options(url)?;
-        let writer = Pool::sqlite(options.clone(), 1, REQUEST).await?.guarded(&holders);
-        let reader = Pool::sqlite(options, size, REQUEST).await?.guarded(&holders);
+        let options = pool::sqlite_options(url, deadline)?;
+        let writer = Pool::sqlite(options.clone(), 1, deadline).await?.guarded(&holders);
+        let reader = Pool::sqlite(options, size, deadline).await?.guarded(&holders);
         // There is one writer. Work under a lease that holds it goes on beside whoever waits to keep the lease up.
-        let leases = writer.with(REQUEST);
-        Ok(Self { reader, writer, leases })
+        let leases = writer.unguarded();
+        Ok(Self { reader, writer, leases, deadline })
+    }
+
+    /// How long anything may be waited for that the database is asked.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// For reading.
@@ -148,13 +156,13 @@ impl Db {
     /// A pool of one handle, for what listens; none on SQLite. It is the listener's to close.
     pub fn own_pool(&self) -> Option<PgPool> {
         let options = self.reader.postgres_options()?;
-        Some(pool::postgres_pool(1, LISTENING).connect_lazy_with(options))
+        Some(pool::postgres_pool(1, self.deadline / 2).connect_lazy_with(options))
     }
 
     /// Closes every pool. Handles that are not given back in time are left to the end of the process.
     pub async fn close(self) {
         let closing = async { tokio::join!(self.writer.close(), self.reader.close(), self.leases.close()) };
-        if tokio::time::timeout(CLOSED_WITHIN, closing).await.is_err() {
+        if tokio::time::timeout(CLOSED_WITHIN.min(self.deadline), closing).await.is_err() {
             tracing::warn!("the database did not take leave in time");
         }
     }

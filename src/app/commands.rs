@@ -14,6 +14,7 @@ use crate::{
     access::JwtSecret,
     clock::{Clock, SystemClock, SystemEntropy},
     config::{Config, Problem, variable},
+    db::DEADLINE,
     error::Error,
     ids::{self, Kind},
     journal::Journal,
@@ -55,7 +56,7 @@ struct CannotListen(std::io::Error);
 
 /// Brings the database up to date.
 pub async fn migrate(config: Config) -> Result<(), StartError> {
-    open(&config).await?.close().await;
+    open(&config, DEADLINE).await?.close().await;
     Ok(())
 }
 
@@ -159,7 +160,7 @@ pub fn schema_sdl() -> String {
 
 async fn people(config: &Config) -> Result<People, StartError> {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let db = open(config).await?;
+    let db = open(config, DEADLINE).await?;
     let (tasks, tick) = (Tasks::default(), super::SLOW_TICK);
     let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks, tick).await.map_err(told)?;
     Ok(People::new(db, journal, clock, entropy))

@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Problem, variable},
     connections::{self, Connections},
     datasets::{self, Datasets},
-    db::Db,
+    db::{self, Db},
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
@@ -59,11 +59,18 @@ pub struct Outside {
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
     pub resolver: Arc<dyn Resolve>,
+    /// How long the database may take for anything.
+    pub database_deadline: Duration,
 }
 
 impl Default for Outside {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), resolver: Arc::new(SystemResolver) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            resolver: Arc::new(SystemResolver),
+            database_deadline: db::DEADLINE,
+        }
     }
 }
 
@@ -99,7 +106,7 @@ impl App {
         let tasks = Tasks::new(telemetry.panics.clone());
         let identity_provider = identity_provider(config, &outbound, &clock, &tasks)?;
         let provider = provider(config, &catalogue, outbound, &outside);
-        let db = open(config).await?;
+        let db = open(config, outside.database_deadline).await?;
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks.clone(), SLOW_TICK).await;
         let journal = journal.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());

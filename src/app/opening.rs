@@ -1,5 +1,7 @@
 //! Opening the database, and what to do when it does not open.
 
+use std::time::Duration;
+
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 use secrecy::ExposeSecret;
 
@@ -41,9 +43,10 @@ enum NoDatabase {
 }
 
 /// Opens the database and brings it up to date.
-pub(super) async fn open(config: &Config) -> Result<Db, StartError> {
+pub(super) async fn open(config: &Config, deadline: Duration) -> Result<Db, StartError> {
     let about = |error: DbErr| Problem::new("database_url", NoDatabase::because(&error));
-    let db = Db::open(config.database_url.expose_secret(), config.database_pool).await.map_err(about)?;
+    let db =
+        Db::open_within(config.database_url.expose_secret(), config.database_pool, deadline).await.map_err(about)?;
     db.migrate().await.map_err(about)?;
     Ok(db)
 }

@@ -85,8 +85,10 @@ impl Connections {
         let begun = Instant::now();
         let answer = self.provider.renew(&look.connector, &credential).await;
         drop(go);
-        self.heard(look, Asked::Renewal, &answer, begun.elapsed()).await?;
-        self.keep(look, answer).await
+        // The answer is kept first: it may hold the only copy of a token.
+        let heard = self.heard(look, Asked::Renewal, &answer, begun.elapsed()).await;
+        let finding = self.keep(look, answer).await?;
+        heard.map(|_| finding)
     }
 
     /// Writes an answer. One that brought tokens may hold the only copy of them, so it is not given up while the database

@@ -14,10 +14,6 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager;
 
-/// How long a handle may take to be ready for its next user. A statement that was given up may still run then; past this
-/// the handle is closed.
-const BACK_WITHIN: Duration = Duration::from_secs(5);
-
 /// A database handle that belongs to its holder until it is dropped.
 pub(super) struct Handle {
     inner: Inner,
@@ -120,10 +116,10 @@ impl Drop for Handle {
             return;
         }
         let back = inner.return_to_pool();
-        // Past the deadline, and also without a runtime, what is dropped here closes the handle and frees its place.
+        // A statement that was given up may still run. Past the deadline, and also without a runtime, what is dropped here closes the handle and frees its place.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // The pool waits for it where it is closed.
-            runtime.spawn(tokio::time::timeout(BACK_WITHIN, back));
+            runtime.spawn(tokio::time::timeout(self.deadline / 2, back));
         }
     }
 }

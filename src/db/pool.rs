@@ -19,25 +19,15 @@ use sea_orm::{
     },
 };
 
-/// How long an idle handle may take to show that it still works; then it is closed and another is opened.
-const AWAKE_WITHIN: Duration = Duration::from_secs(2);
 /// How old a handle grows.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
-
-/// How long a pool's users wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// For a handle.
-    pub(super) acquire: Duration,
-    /// For each statement.
-    pub(super) statement: Duration,
-}
 
 /// Handles of one kind; cheap to clone. Every statement through it is on a handle of its own.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Inner,
-    patience: Patience,
+    /// For a handle, and for each statement.
+    deadline: Duration,
     /// None where whoever holds a transaction may ask for another handle all the same.
     holders: Option<Holders>,
 }
@@ -53,26 +43,26 @@ impl Pool {
     pub(super) async fn postgres(
         options: PgConnectOptions,
         size: u32,
-        patience: Patience,
+        deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
-        let pool = postgres_pool(size, patience).connect_with(options).await?;
-        Ok(Self { inner: Inner::Postgres(pool), patience, holders: None })
+        let pool = postgres_pool(size, deadline).connect_with(options).await?;
+        Ok(Self { inner: Inner::Postgres(pool), deadline, holders: None })
     }
 
     /// The same, opened when they are needed.
-    pub(super) fn postgres_at_need(options: PgConnectOptions, size: u32, patience: Patience) -> Self {
-        let pool = postgres_pool(size, patience).connect_lazy_with(options);
-        Self { inner: Inner::Postgres(pool), patience, holders: None }
+    pub(super) fn postgres_at_need(options: PgConnectOptions, size: u32, deadline: Duration) -> Self {
+        let pool = postgres_pool(size, deadline).connect_lazy_with(options);
+        Self { inner: Inner::Postgres(pool), deadline, holders: None }
     }
 
     /// Up to `size` handles of the SQLite file that `options` name.
     pub(super) async fn sqlite(
         options: SqliteConnectOptions,
         size: u32,
-        patience: Patience,
+        deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
-        let pool = PoolOptions::new().max_connections(size).min_connections(0).acquire_timeout(patience.acquire);
-        Ok(Self { inner: Inner::Sqlite(pool.connect_with(options).await?), patience, holders: None })
+        let pool = PoolOptions::new().max_connections(size).min_connections(0).acquire_timeout(deadline);
+        Ok(Self { inner: Inner::Sqlite(pool.connect_with(options).await?), deadline, holders: None })
     }
 
     /// The same handles, where a piece of work holds one of them at most.
@@ -80,9 +70,9 @@ impl Pool {
         Self { holders: Some(holders.clone()), ..self }
     }
 
-    /// The same handles, for whoever waits otherwise, and holds one beside the work's.
-    pub(super) fn with(&self, patience: Patience) -> Self {
-        Self { inner: self.inner.clone(), patience, holders: None }
+    /// The same handles, for whoever holds one beside the work's.
+    pub(super) fn unguarded(&self) -> Self {
+        Self { holders: None, ..self.clone() }
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -94,15 +84,14 @@ impl Pool {
         if let Some(holders) = &self.holders {
             holders.check();
         }
-        let Patience { acquire, statement } = self.patience;
         match &self.inner {
             Inner::Postgres(pool) => {
-                let acquired = within(acquire, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::postgres(acquired, statement))
+                let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
+                Ok(Handle::postgres(acquired, self.deadline))
             }
             Inner::Sqlite(pool) => {
-                let acquired = within(acquire, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::sqlite(acquired, statement))
+                let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
+                Ok(Handle::sqlite(acquired, self.deadline))
             }
         }
     }
@@ -181,23 +170,24 @@ impl ConnectionTrait for Pool {
 }
 
 /// A pool of PostgreSQL whose idle handles show under a deadline that they still work.
-pub(super) fn postgres_pool(size: u32, patience: Patience) -> PoolOptions<Postgres> {
+pub(super) fn postgres_pool(size: u32, deadline: Duration) -> PoolOptions<Postgres> {
     // Whoever waits for a statement longer than this side does is stopped by the server itself, so that it neither
     // works for a client that is gone nor holds its locks.
-    let told = settings(patience.statement);
+    let told = settings(deadline);
     PoolOptions::new()
         .max_connections(size)
         .min_connections(0)
-        .acquire_timeout(patience.acquire)
+        .acquire_timeout(deadline)
         // Both would be judged where there is no deadline: when a handle comes back.
         .max_lifetime(None)
         .test_before_acquire(false)
-        .before_acquire(|handle: &mut PgConnection, about| {
+        // One that is silent is closed, and another opened within the same deadline.
+        .before_acquire(move |handle: &mut PgConnection, about| {
             Box::pin(async move {
                 if about.age > LIFETIME {
                     return Ok(false);
                 }
-                within(AWAKE_WITHIN, handle.ping()).await.map(|()| true)
+                within(deadline / 5, handle.ping()).await.map(|()| true)
             })
         })
         .after_connect(move |handle: &mut PgConnection, _| {
@@ -234,7 +224,7 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Erro
 }
 
 /// How to open the SQLite file of `url`, which is made where it is not there.
-pub(super) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+pub(super) fn sqlite_options(url: &str, deadline: Duration) -> Result<SqliteConnectOptions, sqlx::Error> {
     let separator = if url.contains('?') { '&' } else { '?' };
     let options: SqliteConnectOptions = format!("{url}{separator}mode=rwc").parse()?;
     Ok(options
@@ -245,7 +235,8 @@ pub(super) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Er
         .foreign_keys(true)
         // A removed secret leaves the file, not only the table.
         .pragma("secure_delete", "ON")
-        .busy_timeout(Duration::from_secs(10)))
+        // It says itself that it is busy, before whoever waits gives up.
+        .busy_timeout(deadline * 9 / 10))
 }
 
 pub(super) fn acquire_error(error: sqlx::Error) -> DbErr {

@@ -23,10 +23,6 @@ const CHANNEL: &str = "patchbay_doorbell";
 const COALESCED: Duration = Duration::from_millis(10);
 /// How long to wait before listening again after the database was away.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After so much quiet the database is asked whether it is still there: a listener never hears that it fell silent.
-const QUIET: Duration = Duration::from_secs(10);
-/// How long it has to answer that.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How often a loop that only waits says that it is there.
 const STILL_THERE: Duration = Duration::from_secs(60);
 /// What the log and the numbers call the loops.
@@ -107,8 +103,9 @@ async fn hear(db: &Db, listener: &mut Option<PgListener>, feeds: &Feeds) -> Resu
             again
         }
     };
+    // A listener never hears that its database fell silent: after some quiet it asks.
     // Giving up waiting loses nothing that has arrived: the next call reads it.
-    match tokio::time::timeout(QUIET, listening.try_recv()).await {
+    match tokio::time::timeout(db.deadline(), listening.try_recv()).await {
         Ok(Ok(Some(ring))) => match ring.payload().parse() {
             Ok(workspace) => feeds.wake(workspace),
             Err(_) => tracing::warn!("a ring that names no workspace"),
@@ -117,7 +114,7 @@ async fn hear(db: &Db, listener: &mut Option<PgListener>, feeds: &Feeds) -> Resu
         Ok(Ok(None)) => feeds.wake_all(),
         Ok(Err(error)) => return Err(error),
         Err(_) => {
-            let asked = tokio::time::timeout(ANSWERED_WITHIN, listening.execute("SELECT 1")).await;
+            let asked = tokio::time::timeout(db.deadline() / 2, listening.execute("SELECT 1")).await;
             asked.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         }
     }

@@ -26,23 +26,23 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A provider whose API takes keys, and which, once it is closed, lets nobody leave until it is told to.
-struct CrowdedProvider {
+pub(crate) struct CrowdedProvider {
     address: String,
-    closed: Arc<AtomicBool>,
+    pub(crate) closed: Arc<AtomicBool>,
     /// How many are inside, and how many were at once at most.
     inside: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     /// Gets a permit when somebody has come in,
     arrived: Arc<Semaphore>,
     /// and takes one for everybody who may leave.
-    leave: Arc<Semaphore>,
+    pub(crate) leave: Arc<Semaphore>,
 }
 
 /// Who shows this key never has to stay.
 const IN_A_HURRY: &str = "in-a-hurry";
 
 impl CrowdedProvider {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let provider = Self {
             address: listener.local_addr().unwrap().to_string(),
@@ -69,7 +69,7 @@ impl CrowdedProvider {
     }
 
     /// A stage with a connector of this provider, which is asked at that pace, and with a tick that is over soon.
-    async fn stage(&self, pace: &str) -> Stage {
+    pub(crate) async fn stage(&self, pace: &str) -> Stage {
         let text = format!(
             "slug = \"crowded\"\nname = \"Crowded\"\ncategory = \"test\"\nmode = \"warehouse\"\nrequirements = \"A key.\"\n\
              [[field]]\nname = \"api_key\"\nlabel = \"Key\"\nsecret = true\n\
@@ -84,7 +84,7 @@ impl CrowdedProvider {
     }
 
     /// Waits until so many more have come in.
-    async fn receives(&self, count: u32) {
+    pub(crate) async fn receives(&self, count: u32) {
         timeout(PATIENCE, self.arrived.acquire_many(count)).await.expect("nobody came").unwrap().forget();
     }
 }

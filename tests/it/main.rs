@@ -60,6 +60,7 @@ mod secrets;
 mod sending_again;
 mod settings;
 mod sharing;
+mod silent_database;
 mod starting;
 mod telling;
 mod tenants;

@@ -1,9 +1,21 @@
 //! A mutation that is sent again with its `Idempotency-Key`: done once, answered alike; and how much anyone may ask.
 
-use chrono::TimeDelta;
-use serde_json::{Value, json};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use crate::harness::{Person, Setup, Stage, http, nodes};
+use chrono::TimeDelta;
+use futures_util::{StreamExt, stream};
+use patchbay::sandbox::{Endpoint, Fault};
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::{
+    crowding::CrowdedProvider,
+    harness::{Person, Setup, Stage, http, nodes},
+};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of a request with a key.
 struct Reply {
@@ -84,15 +96,151 @@ async fn a_key_is_its_senders_own() {
     assert_eq!(clients(&stage).await, 2);
 }
 
+/// Connects by a key that the crowded provider is asked about.
+fn connecting() -> Value {
+    let query = "mutation($input: ConnectInput!) { connect(input: $input) { connection { id } errors { message } } }";
+    let credentials = json!([{ "name": "api_key", "value": "lamps" }]);
+    json!({ "query": query, "variables": { "input": { "connector": "crowded", "using": { "credentials": credentials } } } })
+}
+
+async fn connections(stage: &Stage) -> Value {
+    stage.admin.sees("{ connections { totalCount } }").await["connections"]["totalCount"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_under_one_key_do_it_once() {
-    let stage = Stage::new().await;
-    let sent = (0..8).map(|_| send(&stage, &stage.admin, "k", creating("Acme")));
-    for reply in futures_util::future::join_all(sent).await {
-        assert!(reply.status == 200 || reply.status == 503 && reply.code() == "UNAVAILABLE", "{}", reply.body);
+    let provider = CrowdedProvider::start().await;
+    let stage = provider.stage("concurrent = 20").await;
+    provider.closed.store(true, Ordering::SeqCst);
+    let sent = stream::iter(0..8).map(|_| send(&stage, &stage.admin, "k", connecting())).buffer_unordered(8);
+    tokio::pin!(sent);
+    // The one that is worked on stays with the provider, and so would every other that is.
+    for _ in 0..7 {
+        let other = timeout(PATIENCE, sent.next()).await.expect("it is done more than once").unwrap();
+        assert_eq!((other.status, other.code()), (503, "UNAVAILABLE"), "{}", other.body);
     }
-    assert_eq!(clients(&stage).await, 1);
-    assert_eq!(send(&stage, &stage.admin, "k", creating("Acme")).await.status, 200);
+    provider.leave.add_permits(100);
+    let done = sent.next().await.unwrap();
+    assert!(done.body["data"]["connect"]["connection"]["id"].is_string(), "{}", done.body);
+    assert_eq!(connections(&stage).await, 1);
+    let again = send(&stage, &stage.admin, "k", connecting()).await;
+    assert_eq!((again.replayed, &again.body), (true, &done.body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_the_claim_on_a_key_leaves_it_to_who_has_it() {
+    use sea_orm::{EntityTrait as _, sea_query::Expr};
+    let provider = CrowdedProvider::start().await;
+    let stage = provider.stage("concurrent = 20").await;
+    provider.closed.store(true, Ordering::SeqCst);
+    let (admin, slow) = (stage.admin.clone(), send(&stage, &stage.admin, "k", connecting()));
+    let taking_over = async {
+        provider.receives(1).await;
+        // As if this node had been thought dead, and another had taken over.
+        entity::kept_answer::Entity::update_many()
+            .col_expr(entity::kept_answer::Column::ClaimedBy, Expr::value(uuid::Uuid::max()))
+            .exec(stage.db.writer())
+            .await
+            .unwrap();
+        provider.leave.add_permits(100);
+    };
+    let (slow, ()) = tokio::join!(slow, taking_over);
+    assert_eq!(slow.status, 200, "{}", slow.body);
+    let again = send(&stage, &admin, "k", connecting()).await;
+    assert_eq!((again.status, again.replayed, again.code()), (503, false, "UNAVAILABLE"), "{}", again.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_as_come_at_once_are_all_done_by_one_handle() {
+    let settings = vec![("PATCHBAY_DATABASE_POOL".to_owned(), "1".to_owned())];
+    let stage = Stage::with(Setup { settings, ..Setup::default() }).await;
+    let sent = (0..60).map(|number| {
+        let (stage, key, name) = (&stage, format!("key-{number}"), format!("Client {number}"));
+        async move { send(stage, &stage.admin, &key, creating(&name)).await }
+    });
+    for reply in futures_util::future::join_all(sent).await {
+        assert!(reply.body["data"]["createClient"]["client"]["id"].is_string(), "{}", reply.body);
+    }
+    let count = stage.admin.sees("{ clients { totalCount } }").await;
+    assert_eq!(count["clients"]["totalCount"], 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_by_itself_is_no_answer_to_keep() {
+    let stage = Stage::new().await;
+    // In a payload, be it that its code is not asked for.
+    let query = "mutation($input: ConnectInput!) { connect(input: $input) { connection { id } errors { message } } }";
+    let input = json!({ "connector": "sandbox-billing", "using": { "credentials": stage.key("lamps") } });
+    let connecting = json!({ "query": query, "variables": { "input": input } });
+    stage.sandbox.fail_next(Endpoint::Keyed, Fault::ServerError, 1);
+    let failed = send(&stage, &stage.admin, "k", connecting.clone()).await;
+    assert!(failed.body["data"]["connect"]["errors"][0]["message"].is_string(), "{}", failed.body);
+    let again = send(&stage, &stage.admin, "k", connecting).await;
+    assert!(!again.replayed && again.body["data"]["connect"]["connection"]["id"].is_string(), "{}", again.body);
+
+    // Beside what was done by another field.
+    let client = stage.admin.creates_client("Globex").await;
+    let query = format!(
+        "mutation {{ createClient(input: {{ name: \"Acme\", externalId: \"acme\" }}) {{ client {{ id }} }} \
+         createConnectLink(input: {{ clientId: \"{client}\", connectors: [\"sandbox-ads\"] }}) {{ url errors {{ code }} }} }}"
+    );
+    let both = json!({ "query": query });
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        stage.db.writer().execute_unprepared(&sql).await.unwrap();
+    };
+    rename("link", "link_away").await;
+    let failed = send(&stage, &stage.admin, "l", both.clone()).await;
+    assert_eq!(failed.code(), "INTERNAL", "{}", failed.body);
+    rename("link_away", "link").await;
+    let again = send(&stage, &stage.admin, "l", both.clone()).await;
+    assert!(!again.replayed && again.body["data"]["createConnectLink"]["url"].is_string(), "{}", again.body);
+    assert!(send(&stage, &stage.admin, "l", both).await.replayed);
+    assert_eq!(clients(&stage).await, 2);
+}
+
+/// The first transactions that write to `table` are given up, as if each were in the way of another. What a sequence
+/// counts is not undone. None on SQLite, which has one writer.
+async fn gives_up_writers(stage: &Stage, table: &str, times: u32) -> bool {
+    if stage.database.is_sqlite() {
+        return false;
+    }
+    let sql = format!(
+        "CREATE SEQUENCE {table}_tries; CREATE FUNCTION {table}_gives_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF nextval('{table}_tries') <= {times} THEN RAISE EXCEPTION 'planted' USING ERRCODE = '40P01'; END IF; \
+         RETURN NEW; END $$; \
+         CREATE TRIGGER gives_up BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_gives_up()"
+    );
+    stage.db.writer().execute_unprepared(&sql).await.unwrap();
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_gave_up_for_the_sake_of_another_is_done_again_where_nothing_came_of_it() {
+    let stage = Stage::new().await;
+    let globex = stage.admin.creates_client("Globex").await;
+    if !gives_up_writers(&stage, "client", 2).await {
+        return;
+    }
+    let done = send(&stage, &stage.admin, "k", creating("Acme")).await;
+    assert!(done.body["data"]["createClient"]["client"]["id"].is_string(), "{}", done.body);
+    assert_eq!(clients(&stage).await, 2);
+
+    // The first field was done: the request as a whole is not begun again.
+    gives_up_writers(&stage, "link", 1).await;
+    let query = format!(
+        "mutation {{ createClient(input: {{ name: \"Initech\" }}) {{ client {{ id }} }} \
+         createConnectLink(input: {{ clientId: \"{globex}\", connectors: [\"sandbox-ads\"] }}) {{ url }} }}"
+    );
+    let half = send(&stage, &stage.admin, "l", json!({ "query": query })).await;
+    assert_eq!(half.code(), "UNAVAILABLE", "{}", half.body);
+    assert_eq!(clients(&stage).await, 3);
+    // It gives way for ever: that is told, and ends.
+    gives_up_writers(&stage, "api_key", 1000).await;
+    let input = json!({ "name": "Robot", "role": "STAFF" });
+    let query = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret } }";
+    let never = send(&stage, &stage.admin, "m", json!({ "query": query, "variables": { "input": input } })).await;
+    assert_eq!(never.code(), "UNAVAILABLE", "{}", never.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

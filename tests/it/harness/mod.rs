@@ -10,12 +10,14 @@ mod database;
 pub(crate) mod mail;
 mod person;
 mod scene;
+mod silence;
 mod socket;
 pub(crate) mod tables;
 
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -24,7 +26,7 @@ use patchbay::{
     app::{App, Outside},
     clock::{Clock, SystemEntropy},
     config::{Config, Limits},
-    db::Db,
+    db::{DEADLINE, Db},
     ids::{self, Kind},
     jobs::Jobs,
     people::{CreateWorkspace, People},
@@ -42,6 +44,7 @@ pub use database::Database;
 pub use person::{Answer, CONNECTION, Person, http};
 pub use scene::ids as ids_of;
 pub use scene::{CHANGE, SharedGrant, each, id, nodes};
+pub use silence::Way;
 pub use socket::{Frame, Socket};
 
 /// Seals what the tests store.
@@ -123,6 +126,8 @@ pub struct Setup {
     pub database: Option<Arc<Database>>,
     /// Finds the addresses of the names that are called; the system's where none is given.
     pub resolver: Option<Arc<dyn Resolve>>,
+    /// How long the database may take for anything; as long as usual where none is given.
+    pub database_deadline: Option<Duration>,
     /// Changes limits that no setting changes.
     pub limits: Option<fn(&mut Limits)>,
 }
@@ -183,7 +188,8 @@ impl Stage {
         let resolver = setup.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let entropy = Arc::new(SystemEntropy);
         let its_clock = Arc::new(AheadClock { of: clock.clone(), by: ahead });
-        let outside = Outside { clock: its_clock, entropy, resolver };
+        let database_deadline = setup.database_deadline.unwrap_or(DEADLINE);
+        let outside = Outside { clock: its_clock, entropy, resolver, database_deadline };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
         let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
