@@ -167,35 +167,51 @@ where
     if window.limit == 0 {
         return Ok(Page { rows: Vec::new(), has_next: false, has_previous: window.after.is_some() });
     }
+    let (start, end) = if window.backward { (&window.before, &window.after) } else { (&window.after, &window.before) };
     let mut select = select;
-    for (bound, following) in [(&window.after, true), (&window.before, false)] {
-        if let Some(keys) = bound {
-            select = select.filter(beyond(&order, keys, following)?);
-        }
+    if let Some(keys) = end {
+        let any = stretches(&order, keys, window.backward)?.into_iter().fold(Condition::any(), Condition::add);
+        select = select.filter(any);
     }
+    let stretches = match start {
+        Some(keys) => stretches(&order, keys, !window.backward)?,
+        None => vec![Condition::all()],
+    };
     for (column, direction) in &order.columns {
         select = select.order_by(column.clone(), turned(direction, window.backward));
     }
-    let rows = select.limit(window.limit + 1).all(db).await?;
+    let mut rows = Vec::new();
+    for stretch in stretches {
+        let left = window.limit + 1 - rows.len() as u64;
+        rows.extend(select.clone().filter(stretch).limit(left).all(db).await?);
+        if rows.len() as u64 > window.limit {
+            break;
+        }
+    }
     Ok(cut(rows, &window, |row| key.seal(order.name, &(order.keys)(row))))
 }
 
-/// What stands after `keys` (or before, where not `following`) in the order.
-fn beyond<M>(order: &Order<M>, keys: &[Key], following: bool) -> Result<Condition> {
+/// What stands after `keys` (or before, where not `following`) in the order, in stretches of it, the nearest first. In each,
+/// the weightier columns are the same and those that go one way with it are compared at once: that is a range of an index,
+/// where one condition for all would make a database walk there from the list's start.
+fn stretches<M>(order: &Order<M>, keys: &[Key], following: bool) -> Result<Vec<Condition>> {
     if keys.len() != order.columns.len() {
         return Err(Error::BadInput("This is not a cursor of this list.".to_owned()));
     }
-    let mut any = Condition::any();
-    for (place, ((column, direction), key)) in order.columns.iter().zip(keys).enumerate() {
-        let mut all = Condition::all();
-        for ((earlier, _), same) in order.columns.iter().zip(keys).take(place) {
-            all = all.add(earlier.clone().eq(same.value()));
-        }
-        let ascending = matches!(direction, Direction::Asc) == following;
-        all = all.add(if ascending { column.clone().gt(key.value()) } else { column.clone().lt(key.value()) });
-        any = any.add(all);
+    let columns: Vec<_> = order.columns.iter().zip(keys).collect();
+    let mut stretches = Vec::new();
+    let mut place = 0;
+    for run in columns.chunk_by(|((_, one), _), ((_, next), _)| one == next) {
+        let same = columns.iter().take(place);
+        let all = same.fold(Condition::all(), |all, ((column, _), key)| all.add(column.clone().eq(key.value())));
+        let ascending = run.iter().all(|((_, direction), _)| matches!(direction, Direction::Asc));
+        let here = Expr::tuple(run.iter().map(|((column, _), _)| column.clone()));
+        let there = Expr::tuple(run.iter().map(|(_, key)| Expr::value(key.value())));
+        stretches.push(all.add(if ascending == following { here.gt(there) } else { here.lt(there) }));
+        place += run.len();
     }
-    Ok(any)
+    stretches.reverse();
+    Ok(stretches)
 }
 
 fn turned(direction: &Direction, backward: bool) -> Direction {

@@ -35,6 +35,8 @@ pub struct Model {
     pub renewal_sent_at: Option<DateTimeUtc>,
     /// When the next probe is due; null: it has none.
     pub probe_at: Option<DateTimeUtc>,
+    /// When it was last seen to work or fail as a whole.
+    pub last_checked_at: Option<DateTimeUtc>,
     /// The job run that works on it, until `claimed_until`.
     pub claimed_by: Option<Uuid>,
     pub claimed_until: Option<DateTimeUtc>,

@@ -27,6 +27,7 @@ pub struct Model {
     pub status_changed_at: DateTimeUtc,
     /// Disconnected on its own, whatever its authorization is.
     pub lost_access: bool,
+    /// When it was last seen to work or fail on its own; what its authorization shows is kept there.
     pub last_checked_at: Option<DateTimeUtc>,
     /// When its own account is probed next; null: not on its own.
     pub probe_at: Option<DateTimeUtc>,

@@ -81,7 +81,7 @@ impl Connections {
         match finding {
             Finding::Broken(..) | Finding::Nothing => {}
             Finding::Works => {
-                change.note_answered(&held, Endpoint::Account).await?;
+                change.note_answered(&held.authorization, Endpoint::Account).await?;
                 let regained = change.without_datasets_to_regain(&held, vec![connection]).await?;
                 change.regain(&mut held, &regained, Healed::ByItself).await?;
                 let account = held.member(connection).and_then(|member| member.row.account_id.clone());
@@ -91,16 +91,16 @@ impl Connections {
             Finding::Unsure(wait) => {
                 self.wait_for_account(&change, &held, connection, again, wait).await?;
                 if let Some(wait) = wait {
-                    change.note_quiet(&held, Endpoint::Api, wait).await?;
+                    change.note_quiet(&held.authorization, Endpoint::Api, wait).await?;
                 }
             }
             Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
             Finding::ClientRefused => {
-                change.note_client_refused(&held, Endpoint::Account).await?;
+                change.note_client_refused(&held.authorization, Endpoint::Account).await?;
                 self.wait_for_account(&change, &held, connection, again, None).await?;
             }
             Finding::Refused => {
-                change.note_answered(&held, Endpoint::Account).await?;
+                change.note_answered(&held.authorization, Endpoint::Account).await?;
                 self.refuse_account(&mut change, &mut held, look, connection, again).await?;
             }
         }
@@ -151,10 +151,10 @@ impl Connections {
     }
 
     /// Every account of an authorization is due.
-    pub(super) async fn all_accounts_due(&self, change: &Change<'_>, held: &Held) -> Result<()> {
+    pub(super) async fn all_accounts_due(&self, change: &Change<'_>, authorization: Uuid) -> Result<()> {
         connection::Entity::update_many()
             .col_expr(connection::Column::ProbeAt, Expr::value(change.now))
-            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::AuthorizationId.eq(authorization))
             .filter(connection::Column::RemovedAt.is_null())
             .filter(connection::Column::ProbeAt.gt(change.now))
             .exec(&change.txn)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::Occasion,
-    held::hold_one,
+    held::{hold_one, last_checked},
     lifecycle::{Change, Fault},
     settle::meanwhile,
 };
@@ -32,11 +32,13 @@ impl Connections {
     pub async fn check(&self, viewer: &Viewer, connection: Uuid) -> Result<connection::Model> {
         viewer.may(Action::Tend)?;
         let row = self.tended(viewer, connection, Action::Tend).await?;
-        self.require_not_quiet(&self.authorization_of(&row).await?)?;
+        let behind = self.authorization_of(&row).await?;
+        self.require_not_quiet(&behind)?;
         self.examine(Occasion::Check, connection).await?;
         let found = self.tended(viewer, connection, Action::Tend).await?;
+        let seen = last_checked(&found, &self.authorization_of(&found).await?);
         // Null where the provider did not say.
-        let works = (found.last_checked_at > row.last_checked_at).then_some(found.status != Status::Disconnected);
+        let works = (seen > last_checked(&row, &behind)).then_some(found.status != Status::Disconnected);
         let details = json!({ "works": works });
         self.note_looked(viewer, "connection.checked", &found, details).await?;
         Ok(found)

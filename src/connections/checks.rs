@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     due::Claim,
-    held::{Held, hold_one},
+    held::{is_still, lock, with_all},
     lifecycle::Change,
     verdicts::Asked,
 };
@@ -269,16 +269,21 @@ impl Connections {
         })
     }
 
-    /// The authorization, held, if it is still the one that was asked with.
-    pub(super) async fn hold_same(&self, change: &Change<'_>, asked: &authorization::Model) -> Result<Option<Held>> {
-        Ok(hold_one(&change.txn, asked.id).await?.filter(|held| held.is_still(asked)))
+    /// The authorization, locked without its connections, if it is still the one that was asked with.
+    pub(super) async fn lock_same(
+        &self,
+        change: &Change<'_>,
+        asked: &authorization::Model,
+    ) -> Result<Option<authorization::Model>> {
+        Ok(lock(&change.txn, asked.id).await?.filter(|row| is_still(row, asked)))
     }
 
     /// Marks an authorization whose end is near.
     pub async fn expire_soon(&self, job: &'static str, authorization: Uuid) -> Result<()> {
         let Some(look) = self.look(Occasion::Due(job), authorization).await? else { return Ok(()) };
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        let Some(row) = self.lock_same(&change, &look.row).await? else { return Ok(()) };
+        let mut held = with_all(&change.txn, row).await?;
         change.expire_soon(&mut held).await?;
         change.commit().await
     }

@@ -170,6 +170,7 @@ impl Change<'_> {
             renew_at: None,
             renewal_sent_at: None,
             probe_at: None,
+            last_checked_at: None,
             claimed_by: None,
             claimed_until: None,
             failures: 0,
@@ -195,15 +196,15 @@ impl Change<'_> {
     /// Stores what is fresh in an authorization that is held. Its status is another matter: [`Change::heal`].
     pub(super) async fn store(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
         self.fill(&mut held.authorization, connector, fresh)?;
-        self.write_authorization(held).await
+        self.write_authorization(&held.authorization).await
     }
 
-    /// Writes a held authorization as it is in memory.
-    async fn write_authorization(&self, held: &Held) -> Result<()> {
-        let mut row = authorization::ActiveModel::from(held.authorization.clone()).reset_all();
+    /// Writes a locked authorization as it is in memory.
+    async fn write_authorization(&self, locked: &authorization::Model) -> Result<()> {
+        let mut row = authorization::ActiveModel::from(locked.clone()).reset_all();
         // Only the lifecycle writes a status.
         row.status = sea_orm::ActiveValue::NotSet;
-        row.id = Set(held.authorization.id);
+        row.id = Set(locked.id);
         row.update(&self.txn).await.map_err(|error| match error.sql_err() {
             // Somebody else signed in as the same account at this moment.
             Some(SqlErr::UniqueConstraintViolation(_)) => meanwhile(),
@@ -214,17 +215,22 @@ impl Change<'_> {
 
     /// Stores what a renewal brought. When to probe next stays as it was, and so does what is known of the API: that tokens
     /// are to be had says nothing about it. What is flagged is probed at once.
-    pub(super) async fn store_renewed(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
-        let before = held.authorization.clone();
+    pub(super) async fn store_renewed(
+        &self,
+        row: &mut authorization::Model,
+        connector: &Connector,
+        fresh: &Fresh,
+    ) -> Result<()> {
+        let before = row.clone();
         let flagged = before.status == Status::Disconnected;
-        self.fill(&mut held.authorization, connector, fresh)?;
-        let row = &mut held.authorization;
+        self.fill(row, connector, fresh)?;
+        row.last_checked_at = before.last_checked_at;
         row.probe_at = before.probe_at.map(|at| if flagged { self.now } else { at }).or(row.probe_at);
         row.quiet_until = before.quiet_until;
         if row.probe_at.is_some() {
             (row.failures, row.failing_since) = (before.failures, before.failing_since);
         }
-        self.write_authorization(held).await
+        self.write_authorization(row).await
     }
 
     fn fill(&self, row: &mut authorization::Model, connector: &Connector, fresh: &Fresh) -> Result<()> {
@@ -243,6 +249,7 @@ impl Change<'_> {
         row.renew_at = connections.renew_at(connector, &fresh.credential, self.now);
         row.renewal_sent_at = None;
         row.probe_at = connections.probe_at(connector, self.now);
+        row.last_checked_at = Some(self.now);
         row.failures = 0;
         (row.failing_since, row.quiet_until, row.token_quiet_until) = (None, None, None);
         if row.client_refused_by == Some(Endpoint::Token) {

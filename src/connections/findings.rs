@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Detector, DisconnectionReason, Endpoint, Status, authorization, connection};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter, UpdateMany,
+    sea_query::{Expr, ExprTrait as _},
+};
 use uuid::Uuid;
 
 use super::{
     Connections,
     checks::{Finding, Look},
-    held::Held,
+    held::{Held, is_lost, with_all, with_lost},
     lifecycle::{Change, Fault, Healed},
 };
 use crate::{catalogue::Connector, error::Result};
@@ -19,46 +22,39 @@ use crate::{catalogue::Connector, error::Result};
 pub(super) const FLAGGED_AT_MOST: TimeDelta = TimeDelta::hours(6);
 
 impl Connections {
+    /// Writes what a look at an authorization found. Its connections are loaded only where the status of one changes.
     pub(super) async fn write_finding(&self, look: &Look, finding: Finding) -> Result<()> {
         if let Finding::Nothing = finding {
             return Ok(());
         }
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(()) };
+        let Some(row) = self.lock_same(&change, &look.row).await? else { return Ok(()) };
         match finding {
             Finding::Nothing => return Ok(()),
             // Refused since it was asked: that is newer.
-            Finding::Works
-                if held.authorization.status == Status::Disconnected && look.row.status != Status::Disconnected =>
-            {
+            Finding::Works if row.status == Status::Disconnected && look.row.status != Status::Disconnected => {
                 return Ok(());
             }
-            Finding::Works => {
-                change.note_answered(&held, Endpoint::Api).await?;
-                if held.authorization.status == Status::Disconnected && !change.is_datasets_to_heal(&held).await? {
-                    change.heal(&mut held, Healed::ByItself).await?;
-                }
-                self.regain_spoken_for(&mut change, &mut held, look).await?;
-                self.note_works(&change, &held, &look.connector).await?;
-            }
+            Finding::Works => self.write_works(&mut change, row, look).await?,
             Finding::Unsure(wait) => {
-                change.note_failing(&held).await?;
-                self.postpone_probe(&change, &held, wait).await?;
+                change.note_failing(&row).await?;
+                self.postpone_probe(&change, &row, wait).await?;
                 if let Some(wait) = wait {
-                    change.note_quiet(&held, Endpoint::Api, wait).await?;
+                    change.note_quiet(&row, Endpoint::Api, wait).await?;
                 }
             }
-            Finding::Unasked(wait) => self.postpone_probe(&change, &held, wait).await?,
+            Finding::Unasked(wait) => self.postpone_probe(&change, &row, wait).await?,
             Finding::ClientRefused => {
-                change.note_client_refused(&held, Endpoint::Api).await?;
-                self.postpone_probe(&change, &held, None).await?;
+                change.note_client_refused(&row, Endpoint::Api).await?;
+                self.postpone_probe(&change, &row, None).await?;
             }
             Finding::Broken(reason, detector) => {
-                change.note_answered(&held, Endpoint::Api).await?;
-                self.break_down(&mut change, &mut held, look, reason, detector).await?;
+                change.note_answered(&row, Endpoint::Api).await?;
+                self.break_down(&mut change, row, look, reason, detector).await?;
             }
             Finding::Refused => {
-                change.note_answered(&held, Endpoint::Api).await?;
+                change.note_answered(&row, Endpoint::Api).await?;
+                let mut held = with_all(&change.txn, row).await?;
                 self.refuse(&mut change, &mut held, look).await?;
             }
         }
@@ -75,30 +71,43 @@ impl Connections {
         Ok(())
     }
 
+    /// It works: that is one row to write as long as it did before.
+    async fn write_works(&self, change: &mut Change<'_>, row: authorization::Model, look: &Look) -> Result<()> {
+        change.note_answered(&row, Endpoint::Api).await?;
+        let id = row.id;
+        if row.status == Status::Disconnected {
+            let mut held = with_all(&change.txn, row).await?;
+            if !change.is_datasets_to_heal(&held).await? {
+                change.heal(&mut held, Healed::ByItself).await?;
+            }
+            self.regain_spoken_for(change, &mut held, look).await?;
+        } else {
+            let mut held = with_lost(&change.txn, row).await?;
+            self.regain_spoken_for(change, &mut held, look).await?;
+        }
+        self.note_works(change, id, &look.connector).await
+    }
+
     /// Connections whose accounts are not asked of on their own work again with the authorization.
     async fn regain_spoken_for(&self, change: &mut Change<'_>, held: &mut Held, look: &Look) -> Result<()> {
         let lost: Vec<Uuid> =
             spoken_for(held, &look.connector).filter(|row| row.lost_access).map(|row| row.id).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
         let lost = change.without_datasets_to_regain(held, lost).await?;
         change.regain(held, &lost, Healed::ByItself).await
     }
 
-    pub(super) async fn note_works(&self, change: &Change<'_>, held: &Held, connector: &Connector) -> Result<()> {
+    async fn note_works(&self, change: &Change<'_>, authorization: Uuid, connector: &Connector) -> Result<()> {
         authorization::Entity::update_many()
             .col_expr(authorization::Column::Failures, Expr::value(0))
             .col_expr(authorization::Column::ProbeAt, Expr::value(self.probe_at(connector, change.now)))
-            .filter(authorization::Column::Id.eq(held.id()))
+            .col_expr(authorization::Column::LastCheckedAt, Expr::value(change.now))
+            .filter(authorization::Column::Id.eq(authorization))
             .exec(&change.txn)
             .await?;
-        let working = connection::Entity::update_many()
-            .filter(connection::Column::AuthorizationId.eq(held.id()))
-            .filter(connection::Column::RemovedAt.is_null())
-            .filter(connection::Column::LostAccess.eq(false));
-        let seen = working.clone().col_expr(connection::Column::LastCheckedAt, Expr::value(change.now));
-        seen.exec(&change.txn).await?;
-        let mut spoken_for = working
-            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
-            .filter(connection::Column::RefusedOnce.eq(true));
+        let mut spoken_for = forget_refusals(authorization).filter(connection::Column::LostAccess.eq(false));
         if connector.probe.account_request.is_some() {
             spoken_for = spoken_for.filter(connection::Column::AccountId.is_null());
         }
@@ -110,18 +119,23 @@ impl Connections {
     pub(super) async fn postpone_renewal(
         &self,
         change: &Change<'_>,
-        held: &Held,
+        row: &authorization::Model,
         retry_after: Option<Duration>,
     ) -> Result<()> {
-        if held.authorization.status == Status::Disconnected {
+        if row.status == Status::Disconnected {
             return Ok(());
         }
-        self.postpone(change, held, retry_after, authorization::Column::RenewAt).await
+        self.postpone(change, row, retry_after, authorization::Column::RenewAt).await
     }
 
     /// Probes later.
-    async fn postpone_probe(&self, change: &Change<'_>, held: &Held, retry_after: Option<Duration>) -> Result<()> {
-        self.postpone(change, held, retry_after, authorization::Column::ProbeAt).await
+    async fn postpone_probe(
+        &self,
+        change: &Change<'_>,
+        row: &authorization::Model,
+        retry_after: Option<Duration>,
+    ) -> Result<()> {
+        self.postpone(change, row, retry_after, authorization::Column::ProbeAt).await
     }
 
     /// Looks again later: after what the provider asked for (a tick at least), or from one job tick, doubling up to the
@@ -129,18 +143,17 @@ impl Connections {
     async fn postpone(
         &self,
         change: &Change<'_>,
-        held: &Held,
+        row: &authorization::Model,
         retry_after: Option<Duration>,
         column: authorization::Column,
     ) -> Result<()> {
-        let row = &held.authorization;
         let doubled =
             self.settings.job_tick.saturating_mul(2_u32.saturating_pow(row.failures.clamp(0, 30).unsigned_abs()));
         let asked = retry_after.map(|wait| wait.max(self.settings.job_tick));
         let pause = asked.unwrap_or_else(|| doubled.min(self.settings.probe_interval));
         let mut at = change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST);
         if row.status == Status::Disconnected {
-            at = at.max(self.flagged_until(row, change.now));
+            at = Ord::max(at, self.flagged_until(row.failures, change.now));
         }
         authorization::Entity::update_many()
             .col_expr(authorization::Column::Failures, Expr::value(row.failures.saturating_add(1)))
@@ -152,51 +165,50 @@ impl Connections {
     }
 
     /// When a flagged authorization is looked at again: from twice the interval, doubling up to six hours.
-    pub(super) fn flagged_until(&self, row: &authorization::Model, now: DateTime<Utc>) -> DateTime<Utc> {
-        let doublings = row.failures.clamp(0, 20).unsigned_abs() + 1;
+    pub(super) fn flagged_until(&self, failures: i32, now: DateTime<Utc>) -> DateTime<Utc> {
+        let doublings = failures.clamp(0, 20).unsigned_abs() + 1;
         let pause = self.settings.probe_interval.saturating_mul(2_u32.saturating_pow(doublings));
         now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST).min(FLAGGED_AT_MOST)
     }
 
+    /// The grant, key or password is not accepted any more.
     pub(super) async fn break_down(
         &self,
         change: &mut Change<'_>,
-        held: &mut Held,
+        row: authorization::Model,
         look: &Look,
         reason: DisconnectionReason,
         detector: Detector,
     ) -> Result<()> {
-        let failures =
-            if held.authorization.status == Status::Disconnected { held.authorization.failures + 1 } else { 0 };
-        held.authorization.failures = failures;
+        self.note_broken(change, &row, look).await?;
+        if row.status == Status::Disconnected {
+            return Ok(());
+        }
+        let mut held = with_all(&change.txn, row).await?;
+        change.disconnect(&mut held, fault(look, reason, detector)).await
+    }
+
+    /// All of it was looked at, and what was refused once has come to its end. It is looked at again as what is flagged.
+    async fn note_broken(&self, change: &Change<'_>, row: &authorization::Model, look: &Look) -> Result<()> {
+        let failures = if row.status == Status::Disconnected { row.failures.saturating_add(1) } else { 0 };
+        let again = look.connector.has_probe().then(|| self.flagged_until(failures, change.now));
         authorization::Entity::update_many()
             .col_expr(authorization::Column::Failures, Expr::value(failures))
             .col_expr(authorization::Column::RenewAt, Expr::value(None::<DateTime<Utc>>))
             .col_expr(authorization::Column::RenewalSentAt, Expr::value(None::<DateTime<Utc>>))
-            .col_expr(
-                authorization::Column::ProbeAt,
-                Expr::value(look.connector.has_probe().then(|| self.flagged_until(&held.authorization, change.now))),
-            )
-            .filter(authorization::Column::Id.eq(held.id()))
+            .col_expr(authorization::Column::ProbeAt, Expr::value(again))
+            .col_expr(authorization::Column::LastCheckedAt, Expr::value(change.now))
+            .filter(authorization::Column::Id.eq(row.id))
             .exec(&change.txn)
             .await?;
-        self.note_seen(change, held).await?;
-        let message = message(reason, &look.connector.name);
-        change.disconnect(held, Fault { reason, detector: look.occasion.detector(detector), message }).await
-    }
-
-    /// All of them were looked at, and what was refused once has come to its end.
-    pub(super) async fn note_seen(&self, change: &Change<'_>, held: &mut Held) -> Result<()> {
         connection::Entity::update_many()
             .col_expr(connection::Column::LastCheckedAt, Expr::value(change.now))
-            .col_expr(connection::Column::RefusedOnce, Expr::value(false))
-            .filter(connection::Column::AuthorizationId.eq(held.id()))
+            .filter(connection::Column::AuthorizationId.eq(row.id))
             .filter(connection::Column::RemovedAt.is_null())
+            .filter(is_lost())
             .exec(&change.txn)
             .await?;
-        for member in &mut held.members {
-            (member.row.last_checked_at, member.row.refused_once) = (Some(change.now), false);
-        }
+        forget_refusals(row.id).exec(&change.txn).await?;
         Ok(())
     }
 
@@ -207,16 +219,17 @@ impl Connections {
         let concerned: Vec<(Uuid, bool)> =
             spoken_for(held, &look.connector).map(|row| (row.id, row.refused_once || row.lost_access)).collect();
         if concerned.len() < held.members.len() && held.authorization.failures == 0 {
-            self.all_accounts_due(change, held).await?;
+            self.all_accounts_due(change, held.id()).await?;
         }
         if concerned.len() == 1 || concerned.len() < held.members.len() {
             for (id, again) in concerned {
                 self.refuse_account(change, held, look, id, again).await?;
             }
-            return self.postpone_probe(change, held, None).await;
+            return self.postpone_probe(change, &held.authorization, None).await;
         }
         if concerned.iter().all(|(_, again)| *again) {
-            return self.break_down(change, held, look, DisconnectionReason::AccessLost, Detector::Probe).await;
+            self.note_broken(change, &held.authorization, look).await?;
+            return change.disconnect(held, fault(look, DisconnectionReason::AccessLost, Detector::Probe)).await;
         }
         connection::Entity::update_many()
             .col_expr(connection::Column::RefusedOnce, Expr::value(true))
@@ -224,7 +237,7 @@ impl Connections {
             .filter(connection::Column::RemovedAt.is_null())
             .exec(&change.txn)
             .await?;
-        self.postpone_probe(change, held, None).await
+        self.postpone_probe(change, &held.authorization, None).await
     }
 }
 
@@ -232,6 +245,22 @@ impl Connections {
 fn spoken_for<'h>(held: &'h Held, connector: &'h Connector) -> impl Iterator<Item = &'h connection::Model> {
     let rows = held.members.iter().map(|member| &member.row);
     rows.filter(|row| connector.probe.asks_of(row.account_id.as_deref()).is_none())
+}
+
+/// What the connections of an authorization that were refused once wait for is over. The value stands in the statement
+/// itself, since only then is the index of the few that were used.
+fn forget_refusals(authorization: Uuid) -> UpdateMany<connection::Entity> {
+    let refused = Expr::col(connection::Column::RefusedOnce.as_column_ref()).eq(Expr::Constant(true.into()));
+    connection::Entity::update_many()
+        .col_expr(connection::Column::RefusedOnce, Expr::value(false))
+        .filter(connection::Column::AuthorizationId.eq(authorization))
+        .filter(connection::Column::RemovedAt.is_null())
+        .filter(refused)
+}
+
+fn fault(look: &Look, reason: DisconnectionReason, detector: Detector) -> Fault {
+    let message = message(reason, &look.connector.name);
+    Fault { reason, detector: look.occasion.detector(detector), message }
 }
 
 /// For people: what happened and what to do.

@@ -5,8 +5,12 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use entity::{DisconnectionReason, authorization, connection, connection_share, disconnection};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, ExprTrait as _},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +50,7 @@ impl Held {
 
     /// Whether its credential is the one that `asked` had.
     pub(super) fn is_still(&self, asked: &authorization::Model) -> bool {
-        self.authorization.credential_version == asked.credential_version && !self.is_removed()
+        is_still(&self.authorization, asked)
     }
 
     pub(super) fn member(&self, connection: Uuid) -> Option<&Member> {
@@ -112,19 +116,53 @@ pub(super) async fn hold_one(txn: &Transaction, id: Uuid) -> Result<Option<Held>
 /// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there may
 /// be thousands.
 pub(super) async fn hold_with(txn: &Transaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
-    let row = authorization::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
-    match row {
-        Some(authorization) => load(txn, authorization, Some(connection)).await.map(Some),
+    match lock(txn, id).await? {
+        Some(authorization) => {
+            load(txn, authorization, Some(connection::Column::Id.eq(connection).into())).await.map(Some)
+        }
         None => Ok(None),
     }
 }
 
-async fn load(txn: &Transaction, authorization: authorization::Model, only: Option<Uuid>) -> Result<Held> {
+/// Locks one authorization and loads none of its connections: for what changes no status.
+pub(super) async fn lock(txn: &Transaction, id: Uuid) -> Result<Option<authorization::Model>> {
+    Ok(authorization::Entity::find_by_id(id).lock_exclusive().one(txn).await?)
+}
+
+/// The locked authorization with all its connections.
+pub(super) async fn with_all(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
+    load(txn, locked, None).await
+}
+
+/// The locked authorization with those of its connections that lost access on their own.
+pub(super) async fn with_lost(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
+    load(txn, locked, Some(is_lost())).await
+}
+
+/// Whether a connection lost access on its own. The value stands in the statement itself, since only then is the index
+/// of the few that did used.
+pub(super) fn is_lost() -> Condition {
+    Condition::all().add(Expr::col(connection::Column::LostAccess.as_column_ref()).eq(Expr::Constant(true.into())))
+}
+
+/// When a connection was last seen to work or fail: on its own, or with its authorization, which says nothing about one
+/// that lost access on its own, or was removed.
+pub fn last_checked(row: &connection::Model, behind: &authorization::Model) -> Option<DateTime<Utc>> {
+    let with_it = behind.last_checked_at.filter(|_| !row.lost_access && row.removed_at.is_none());
+    Ord::max(row.last_checked_at, with_it)
+}
+
+/// Whether the credential of a locked authorization is the one that `asked` had.
+pub(super) fn is_still(locked: &authorization::Model, asked: &authorization::Model) -> bool {
+    locked.credential_version == asked.credential_version && locked.removed_at.is_none()
+}
+
+async fn load(txn: &Transaction, authorization: authorization::Model, only: Option<Condition>) -> Result<Held> {
     let mut members = connection::Entity::find()
         .filter(connection::Column::AuthorizationId.eq(authorization.id))
         .filter(connection::Column::RemovedAt.is_null());
-    if let Some(connection) = only {
-        members = members.filter(connection::Column::Id.eq(connection));
+    if let Some(condition) = only {
+        members = members.filter(condition);
     }
     let rows = members.clone().order_by_asc(connection::Column::Id).all(txn).await?;
     let mut shares = shares(txn, members).await?;

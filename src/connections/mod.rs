@@ -81,6 +81,7 @@ pub use disconnections::DisconnectionFilter;
 pub use due::Due;
 pub use filter::{ConnectionFilter, Relation};
 pub use following::{Followed, NoUse, NotFollowed};
+pub use held::last_checked;
 pub use links::NewLink;
 pub use list::{Abilities, ConnectionOrder, OrderField};
 pub use offer::{Offer, Source, Standing};

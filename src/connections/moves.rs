@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    held::Held,
+    held::{Held, last_checked},
     lifecycle::{Change, Healed},
     links::mended,
     remove::Retired,
@@ -32,6 +32,7 @@ impl Change<'_> {
                 self.end(own.id, DisconnectionEnd::Reconnected, viewer.user()).await?;
             }
             let row = &mut member.row;
+            row.last_checked_at = last_checked(row, &from.authorization);
             row.authorization_id = onto.id();
             if row.account_id.is_none() {
                 row.account_key = onto.authorization.account_id.clone().unwrap_or_else(|| row.account_key.clone());

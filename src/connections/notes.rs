@@ -16,27 +16,26 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
 };
 
-use super::{findings::FLAGGED_AT_MOST, held::Held, lifecycle::Change};
+use super::{findings::FLAGGED_AT_MOST, lifecycle::Change};
 use crate::error::Result;
 
 impl Change<'_> {
     /// The provider failed in a way that says nothing about the authorization.
-    pub(super) async fn note_failing(&self, held: &Held) -> Result<()> {
-        match held.authorization.failing_since {
+    pub(super) async fn note_failing(&self, row: &authorization::Model) -> Result<()> {
+        match row.failing_since {
             Some(_) => Ok(()),
-            None => self.note_on(held, [(FailingSince, self.at())]).await,
+            None => self.note_on(row, [(FailingSince, self.at())]).await,
         }
     }
 
     /// `endpoint` refuses this server itself: it works, and says nothing about the authorization.
-    pub(super) async fn note_client_refused(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
+    pub(super) async fn note_client_refused(&self, row: &authorization::Model, endpoint: Endpoint) -> Result<()> {
         let refused_by = (ClientRefusedBy, Expr::value(endpoint.as_str()));
-        self.note_on(held, [(FailingSince, never()), (ClientRefusedAt, self.at()), refused_by]).await
+        self.note_on(row, [(FailingSince, never()), (ClientRefusedAt, self.at()), refused_by]).await
     }
 
     /// `endpoint` said something about the authorization: neither does it fail, nor does it refuse this server.
-    pub(super) async fn note_answered(&self, held: &Held, endpoint: Endpoint) -> Result<()> {
-        let row = &held.authorization;
+    pub(super) async fn note_answered(&self, row: &authorization::Model, endpoint: Endpoint) -> Result<()> {
         let mut notes = Vec::new();
         // That tokens are to be had, or an account answers, says nothing about what else fails.
         if row.failing_since.is_some() && (endpoint == Endpoint::Api || row.probe_at.is_none()) {
@@ -45,18 +44,23 @@ impl Change<'_> {
         if row.client_refused_by == Some(endpoint) {
             notes.extend([(ClientAcceptedAt, self.at()), (ClientRefusedBy, Expr::value(None::<String>))]);
         }
-        if notes.is_empty() { Ok(()) } else { self.note_on(held, notes).await }
+        if notes.is_empty() { Ok(()) } else { self.note_on(row, notes).await }
     }
 
     /// `endpoint` asks to be left alone about an authorization: neither it nor an account of it is probed before, or its tokens
     /// are not renewed.
-    pub(super) async fn note_quiet(&self, held: &Held, endpoint: Endpoint, wait: Duration) -> Result<()> {
+    pub(super) async fn note_quiet(
+        &self,
+        row: &authorization::Model,
+        endpoint: Endpoint,
+        wait: Duration,
+    ) -> Result<()> {
         let column = match endpoint {
             Endpoint::Api | Endpoint::Account => QuietUntil,
             Endpoint::Token => TokenQuietUntil,
         };
         let until = self.now + TimeDelta::from_std(wait).unwrap_or(FLAGGED_AT_MOST);
-        self.note_on(held, [(column, Expr::value(until))]).await
+        self.note_on(row, [(column, Expr::value(until))]).await
     }
 
     fn at(&self) -> SimpleExpr {
@@ -65,11 +69,11 @@ impl Change<'_> {
 
     async fn note_on(
         &self,
-        held: &Held,
+        row: &authorization::Model,
         notes: impl IntoIterator<Item = (authorization::Column, SimpleExpr)>,
     ) -> Result<()> {
-        let row = authorization::Entity::update_many().filter(authorization::Column::Id.eq(held.id()));
-        let noted = notes.into_iter().fold(row, |row, (column, value)| row.col_expr(column, value));
+        let update = authorization::Entity::update_many().filter(authorization::Column::Id.eq(row.id));
+        let noted = notes.into_iter().fold(update, |update, (column, value)| update.col_expr(column, value));
         noted.exec(&self.txn).await?;
         Ok(())
     }

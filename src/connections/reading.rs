@@ -273,8 +273,8 @@ impl Connections {
 
     async fn note_quiet_after_reading(&self, look: &Look, wait: Duration) -> Result<()> {
         let change = Change::begin(self, &look.viewer).await?;
-        if let Some(held) = self.hold_same(&change, &look.row).await? {
-            change.note_quiet(&held, Endpoint::Api, wait).await?;
+        if let Some(row) = self.lock_same(&change, &look.row).await? {
+            change.note_quiet(&row, Endpoint::Api, wait).await?;
         }
         change.commit().await
     }

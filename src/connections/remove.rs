@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     credentials::Fresh,
-    held::{Held, hold_one},
+    held::{Held, hold_one, last_checked},
     lifecycle::Change,
 };
 use crate::{
@@ -117,6 +117,7 @@ impl Change<'_> {
         let ended = held.disconnection.as_ref().filter(|_| is_last).or(member.own.as_ref()).map(|one| one.id);
         connection::Entity::update_many()
             .col_expr(connection::Column::RemovedAt, Expr::value(self.now))
+            .col_expr(connection::Column::LastCheckedAt, Expr::value(last_checked(&member.row, &held.authorization)))
             .col_expr(connection::Column::ProbeAt, Expr::value(None::<chrono::DateTime<chrono::Utc>>))
             .filter(connection::Column::Id.eq(id))
             .exec(&self.txn)

@@ -15,7 +15,8 @@ use super::{
     Connections,
     checks::{Finding, Look, Occasion},
     credentials::Fresh,
-    lifecycle::{Change, Healed},
+    held::with_all,
+    lifecycle::{Change, Healed, standing},
     verdicts::Asked,
 };
 use crate::{
@@ -108,34 +109,35 @@ impl Connections {
 
     async fn write_renewal(&self, look: &Look, answer: Result<Grant, Failure>) -> Result<Finding> {
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut held) = self.hold_same(&change, &look.row).await? else { return Ok(Finding::Nothing) };
+        let Some(mut row) = self.lock_same(&change, &look.row).await? else { return Ok(Finding::Nothing) };
         let finding = match answer {
             Ok(grant) => {
                 let fresh = Fresh::granted(grant, None);
-                change.store_renewed(&mut held, &look.connector, &fresh).await?;
+                change.store_renewed(&mut row, &look.connector, &fresh).await?;
                 // A flagged authorization is healed by the probe that follows, not by a token alone.
-                if held.authorization.status == Status::Expiring && !change.stands(&held) {
+                if row.status == Status::Expiring && row.status != standing(row.expires_at, change.now) {
+                    let mut held = with_all(&change.txn, row).await?;
                     change.heal(&mut held, Healed::ByItself).await?;
                 }
                 Finding::Works
             }
             Err(Failure::Rejected(_)) => {
-                change.note_answered(&held, Endpoint::Token).await?;
+                change.note_answered(&row, Endpoint::Token).await?;
                 let reason = self.why_broken(look);
-                self.break_down(&mut change, &mut held, look, reason, Detector::TokenRenewal).await?;
+                self.break_down(&mut change, row, look, reason, Detector::TokenRenewal).await?;
                 Finding::Nothing
             }
             Err(Failure::Transient { retry_after, .. }) => {
-                change.note_failing(&held).await?;
+                change.note_failing(&row).await?;
                 if let Some(wait) = retry_after {
-                    change.note_quiet(&held, Endpoint::Token, wait).await?;
+                    change.note_quiet(&row, Endpoint::Token, wait).await?;
                 }
-                self.postpone_renewal(&change, &held, retry_after).await?;
+                self.postpone_renewal(&change, &row, retry_after).await?;
                 Finding::Unasked(retry_after)
             }
             Err(Failure::OurClientRejected) => {
-                change.note_client_refused(&held, Endpoint::Token).await?;
-                self.postpone_renewal(&change, &held, None).await?;
+                change.note_client_refused(&row, Endpoint::Token).await?;
+                self.postpone_renewal(&change, &row, None).await?;
                 Finding::Unasked(None)
             }
         };

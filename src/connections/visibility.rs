@@ -28,18 +28,25 @@ pub(super) fn live_connections(viewer: &Viewer) -> Select<connection::Entity> {
 
 /// The authorizations that `viewer` may see: those they made, and those behind connections they may see.
 pub(super) fn authorizations(viewer: &Viewer) -> Select<authorization::Entity> {
-    let behind =
-        authorization::Column::Id.in_subquery(column(connections(viewer), connection::Column::AuthorizationId));
+    let all = authorization::Entity::find().filter(authorization::Column::WorkspaceId.eq(viewer.workspace()));
+    let mut behind = column(connections(viewer), connection::Column::AuthorizationId);
     let seen = match viewer.sight() {
-        Sight::Everything => Condition::all(),
-        Sight::MadeOrShared(user) => Condition::any().add(authorization::Column::CreatedBy.eq(user)).add(behind),
-        Sight::Client(_) | Sight::Nothing => Condition::all().add(behind),
+        Sight::Everything => return all,
+        // A union, as of connections.
+        Sight::MadeOrShared(user) => {
+            let made = authorization::Entity::find().filter(authorization::Column::CreatedBy.eq(user));
+            behind.union(UnionType::All, column(made, authorization::Column::Id)).to_owned()
+        }
+        Sight::Client(_) | Sight::Nothing => behind,
     };
-    authorization::Entity::find().filter(authorization::Column::WorkspaceId.eq(viewer.workspace())).filter(seen)
+    all.filter(authorization::Column::Id.in_subquery(seen))
 }
 
 /// Those, and the ones whose outages covered connections that `viewer` may see: history names them by their ids.
 pub(super) fn authorizations_of_history(viewer: &Viewer) -> Select<authorization::Entity> {
+    if viewer.sight() == Sight::Everything {
+        return authorizations(viewer);
+    }
     let seen = column(authorizations(viewer), authorization::Column::Id);
     let past = column(disconnections(viewer), disconnection::Column::AuthorizationId);
     authorization::Entity::find().filter(

@@ -60,7 +60,7 @@ impl Wanted {
         let abilities = named("viewerCanReconnect") || named("viewerCanRemove") || named("viewerCanShare");
         Self {
             client: named("client"),
-            authorization: named("authorization"),
+            authorization: named("authorization") || named("lastCheckedAt"),
             disconnection: named("disconnection"),
             owner: named("createdBy"),
             shares: shared_with || abilities,

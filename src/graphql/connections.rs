@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject};
-use entity::connection;
+use entity::{authorization, connection};
 
 use super::{
     ApiError,
@@ -21,7 +21,7 @@ use super::{
     services::{Services, counted, services},
 };
 use crate::{
-    connections::{Abilities, Connections},
+    connections::{Abilities, Connections, last_checked},
     error::{Error, Result},
     ids::Kind,
     pages::PageArgs,
@@ -50,6 +50,14 @@ impl Connection {
             Some(shares) => Ok(shares.clone()),
             None => Ok(loaders(ctx)?.shares.load_one(self.row.id).await?.unwrap_or_default()),
         }
+    }
+
+    async fn authorization_behind(&self, ctx: &Context<'_>) -> Result<Arc<authorization::Model>, ApiError> {
+        let found = match &self.beside.authorization {
+            Some(foreseen) => foreseen.clone(),
+            None => loaders(ctx)?.authorizations.load_one(self.row.authorization_id).await?.map(Arc::new),
+        };
+        Ok(found.ok_or_else(|| Error::internal("a connection without its authorization"))?)
     }
 
     async fn abilities(&self, ctx: &Context<'_>) -> Result<Abilities, ApiError> {
@@ -92,11 +100,7 @@ impl Connection {
 
     /// The grant that it works through.
     async fn authorization(&self, ctx: &Context<'_>) -> Result<Authorization, ApiError> {
-        let found = match &self.beside.authorization {
-            Some(foreseen) => foreseen.clone(),
-            None => loaders(ctx)?.authorizations.load_one(self.row.authorization_id).await?.map(Arc::new),
-        };
-        Ok(found.ok_or_else(|| Error::internal("a connection without its authorization"))?.into())
+        Ok(self.authorization_behind(ctx).await?.into())
     }
 
     /// Which of the authorization's accounts this connection reads; null where a connector has only one.
@@ -141,8 +145,9 @@ impl Connection {
     }
 
     /// When it was last seen to work or fail, by a probe, a renewal, a dataset or a report.
-    async fn last_checked_at(&self) -> Option<DateTime> {
-        self.row.last_checked_at.map(Into::into)
+    async fn last_checked_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>, ApiError> {
+        let behind = self.authorization_behind(ctx).await?;
+        Ok(last_checked(&self.row, &behind).map(Into::into))
     }
 
     /// The owner: whoever connected it or, later, last reconnected it.
