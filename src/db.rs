@@ -31,7 +31,7 @@ use sea_orm::{
 use self::holders::Holders;
 use crate::telemetry::Usage;
 
-pub use self::{holders::beside, pool::Pool, transaction::Transaction};
+pub use self::{handle::Watch, holders::beside, pool::Pool, transaction::Transaction};
 
 /// How many more there are for leases, rings, and to see whether the database answers. They are held for a moment each.
 const LEASES: u32 = 3;
@@ -82,6 +82,15 @@ impl Db {
         self.deadline
     }
 
+    /// The same, where `watch` is told of every statement.
+    #[must_use]
+    pub fn watched(mut self, watch: &Watch) -> Self {
+        for pool in [&mut self.reader, &mut self.writer, &mut self.leases] {
+            pool.watch(watch);
+        }
+        self
+    }
+
     /// For reading.
     pub fn reader(&self) -> &Pool {
         &self.reader
@@ -125,6 +134,16 @@ impl Db {
         }
         Migrator::up(&turn, None).await?;
         turn.commit().await
+    }
+
+    /// Lets SQLite look at how its tables have grown, since its plans go by that; a sample of each is enough. PostgreSQL does
+    /// so by itself.
+    pub async fn optimize(&self) -> Result<(), DbErr> {
+        if self.is_sqlite() {
+            // 0x10000: all tables; 0x10: a sample; 0x02: ANALYZE where it is due.
+            self.writer.execute_unprepared("PRAGMA optimize = 0x10012").await?;
+        }
+        Ok(())
     }
 
     /// Whether the database answers.

@@ -1,5 +1,5 @@
-//! An index for every list in each of its orders, for every statement that runs by itself, and for what sweeps delete. A
-//! test reads the plans (`tests/it/plans.rs`).
+//! An index for every list in each of its orders and for every statement that runs by itself. A test reads the plans
+//! (`tests/it/plans.rs`).
 
 use sea_orm_migration::prelude::*;
 
@@ -17,14 +17,14 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for part in [PROBES, LISTS, PERIODIC, SWEPT] {
+        for part in [PROBES, LISTS, PERIODIC] {
             dialect::run(manager, part).await?;
         }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for part in [SWEPT_DOWN, PERIODIC_DOWN, LISTS_DOWN, PROBES_DOWN] {
+        for part in [PERIODIC_DOWN, LISTS_DOWN, PROBES_DOWN] {
             dialect::run(manager, part).await?;
         }
         Ok(())
@@ -131,18 +131,18 @@ CREATE INDEX authorization_ends ON "authorization" (status, expires_at)
     WHERE removed_at IS NULL AND expires_at IS NOT NULL;
 
 DROP INDEX authorization_failing;
-CREATE INDEX authorization_failing ON "authorization" (workspace_id, connector, failing_since)
+CREATE INDEX authorization_failing ON "authorization" (connector, workspace_id, failing_since)
     WHERE removed_at IS NULL AND failing_since IS NOT NULL;
 CREATE INDEX authorization_client_accepted ON "authorization" (workspace_id, connector, client_accepted_at)
     WHERE removed_at IS NULL AND client_accepted_at IS NOT NULL;
-CREATE INDEX authorization_by_connector ON "authorization" (workspace_id, connector, status) WHERE removed_at IS NULL;
+CREATE INDEX authorization_of_connector ON "authorization" (connector, workspace_id, status) WHERE removed_at IS NULL;
 
 CREATE UNIQUE INDEX journal_entry_by_topic ON journal_entry (workspace_id, topic, seq);
 "#;
 
 const PERIODIC_DOWN: &str = r#"
 DROP INDEX journal_entry_by_topic;
-DROP INDEX authorization_by_connector;
+DROP INDEX authorization_of_connector;
 DROP INDEX authorization_client_accepted;
 DROP INDEX authorization_failing;
 CREATE INDEX authorization_failing ON "authorization" (failing_since)
@@ -154,35 +154,4 @@ DROP INDEX authorization_probes;
 CREATE INDEX authorization_probes ON "authorization" (connector, probe_at) WHERE removed_at IS NULL;
 DROP INDEX authorization_renewals;
 CREATE INDEX authorization_renewals ON "authorization" (connector, renew_at) WHERE removed_at IS NULL;
-"#;
-
-/// What is old is found by its date, and what refers to it by its id: each row that is deleted asks.
-const SWEPT: &str = r#"
-CREATE INDEX attempt_ended ON attempt (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX attempt_by_connection ON attempt (connection_id) WHERE connection_id IS NOT NULL;
-CREATE INDEX link_ends ON link (expires_at);
-CREATE INDEX link_of_connection ON link (connection_id) WHERE connection_id IS NOT NULL;
-CREATE INDEX link_connector_by_connection ON link_connector (connection_id) WHERE connection_id IS NOT NULL;
-CREATE INDEX disconnection_ended ON disconnection (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX disconnection_by_connection ON disconnection (connection_id) WHERE connection_id IS NOT NULL;
-CREATE INDEX notification_by_disconnection ON notification (disconnection_id) WHERE disconnection_id IS NOT NULL;
-CREATE INDEX reminder_by_age ON reminder (created_at);
-CREATE INDEX incident_ended ON incident (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX connection_tombstones ON connection (removed_at) WHERE removed_at IS NOT NULL;
-CREATE INDEX authorization_tombstones ON "authorization" (removed_at) WHERE removed_at IS NOT NULL;
-"#;
-
-const SWEPT_DOWN: &str = r#"
-DROP INDEX authorization_tombstones;
-DROP INDEX connection_tombstones;
-DROP INDEX incident_ended;
-DROP INDEX reminder_by_age;
-DROP INDEX notification_by_disconnection;
-DROP INDEX disconnection_by_connection;
-DROP INDEX disconnection_ended;
-DROP INDEX link_connector_by_connection;
-DROP INDEX link_of_connection;
-DROP INDEX link_ends;
-DROP INDEX attempt_by_connection;
-DROP INDEX attempt_ended;
 "#;

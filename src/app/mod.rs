@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Problem, variable},
     connections::{self, Connections},
     datasets::{self, Datasets},
-    db::{self, Db},
+    db::{self, Db, Watch},
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
     http::{self, Origins, Transport},
     jobs::{self, Jobs},
@@ -61,6 +61,8 @@ pub struct Outside {
     pub resolver: Arc<dyn Resolve>,
     /// How long the database may take for anything.
     pub database_deadline: Duration,
+    /// Is told of every statement that the server sends to its database.
+    pub statements: Option<Watch>,
 }
 
 impl Default for Outside {
@@ -70,6 +72,7 @@ impl Default for Outside {
             entropy: Arc::new(SystemEntropy),
             resolver: Arc::new(SystemResolver),
             database_deadline: db::DEADLINE,
+            statements: None,
         }
     }
 }
@@ -107,6 +110,14 @@ impl App {
         let identity_provider = identity_provider(config, &outbound, &clock, &tasks)?;
         let provider = provider(config, &catalogue, outbound, &outside);
         let db = open(config, outside.database_deadline).await?;
+        let db = match &outside.statements {
+            Some(watch) => db.watched(watch),
+            None => db,
+        };
+        // Plans go by it, and a migration or a restored file may have brought much.
+        if let Err(error) = db.optimize().await {
+            tracing::warn!(%error, "the database could not look at how its tables have grown");
+        }
         let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks.clone(), SLOW_TICK).await;
         let journal = journal.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
@@ -152,6 +163,7 @@ impl App {
             reminders.hurry().await.map_err(broken)?;
         }
         let jobs = Jobs::new(jobs::Parts {
+            db: db.clone(),
             connections: connections.clone(),
             datasets: datasets.clone(),
             notifications: notifications.clone(),

@@ -3,21 +3,28 @@
 //! A claim keeps others away while a provider is asked. It is not the fence: that is the credential's version, so that
 //! a claim that was lost costs a call and never a truth.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Endpoint, Status, authorization, connection, connector};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
     Select,
-    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement},
+    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, SelectStatement, SimpleExpr},
 };
 use uuid::Uuid;
 
-use super::Connections;
+use super::{Connections, account_checks::put_off_accounts, filter::has_status, findings::FLAGGED_AT_MOST};
 use crate::{
     claims::{self, CLAIMED},
     error::Result,
     ids,
 };
+
+/// How many accounts that are due are looked at to find authorizations whose turn it is,
+const ACCOUNTS_LOOKED_AT: u64 = 200;
+/// and how often at most, where those are put off.
+const LOOKS_FOR_ACCOUNTS: usize = 10;
 
 /// The right to work on authorizations, until they are released or its time is over.
 #[derive(Debug, Clone)]
@@ -97,26 +104,27 @@ impl Connections {
         Ok(slugs.into_iter().filter(|slug| self.catalogue.get(slug).is_some() && !paused.contains(slug)).collect())
     }
 
-    /// How many are due, by connector.
+    /// How many are due, by connector: those that are due are counted, and no others looked at.
     pub async fn backlog(&self, what: Due) -> Result<Vec<(String, i64)>> {
         let now = self.clock.now();
-        let counted = match what.column() {
-            Some(column) => {
-                let due = authorizations_due(column, now)
-                    .column(authorization::Column::Connector)
-                    .column_as(authorization::Column::Id.count(), "due")
-                    .group_by(authorization::Column::Connector);
-                due.into_tuple().all(self.db.reader()).await?
-            }
-            None => {
-                let due = accounts_due(now)
-                    .column(connection::Column::Connector)
-                    .column_as(connection::Column::Id.count(), "due")
-                    .group_by(connection::Column::Connector);
-                due.into_tuple().all(self.db.reader()).await?
-            }
+        let due = match what.column() {
+            Some(column) => authorizations_due(column, now)
+                .column_as(authorization::Column::Id.count(), "due")
+                .filter(Expr::col((authorization::Entity, authorization::Column::Connector)).equals(slug()))
+                .into_query(),
+            None => accounts_due(now)
+                .column_as(connection::Column::Id.count(), "due")
+                .filter(Expr::col((connection::Entity, connection::Column::Connector)).equals(slug()))
+                .into_query(),
         };
-        Ok(counted)
+        let counted: Vec<(String, i64)> = connector::Entity::find()
+            .select_only()
+            .column(connector::Column::Slug)
+            .expr_as(SimpleExpr::SubQuery(None, Box::new(due.into())), "due")
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(counted.into_iter().filter(|(_, due)| *due > 0).collect())
     }
 
     /// Authorizations that work, and will end within seven days.
@@ -125,7 +133,7 @@ impl Connections {
             .select_only()
             .column(authorization::Column::Id)
             .filter(authorization::Column::RemovedAt.is_null())
-            .filter(authorization::Column::Status.eq(Status::Connected))
+            .filter(has_status(authorization::Column::Status, &[Status::Connected]))
             .filter(authorization::Column::Connector.is_in(self.catalogue.all().map(|connector| &*connector.slug)))
             .filter(authorization::Column::ExpiresAt.lte(self.clock.now() + super::lifecycle::AHEAD))
             .order_by_asc(authorization::Column::ExpiresAt)
@@ -160,21 +168,55 @@ impl Connections {
                     .limit(most);
                 (first.into_tuple().all(self.db.reader()).await?, due)
             }
-            None => {
-                let first = accounts_due(now)
-                    .column(connection::Column::AuthorizationId)
-                    .filter(connection::Column::Connector.eq(slug))
-                    .filter(free)
-                    .group_by(connection::Column::AuthorizationId)
-                    .order_by_asc(connection::Column::ProbeAt.min())
-                    .limit(most);
-                (first.into_tuple().all(self.db.reader()).await?, Condition::all())
-            }
+            None => (self.authorizations_with_accounts_due(slug, free, most).await?, Condition::all()),
         };
         if found.is_empty() {
             return Ok(None);
         }
         self.claim_those(found, still, Some(what)).await
+    }
+
+    /// Up to `most` authorizations of a connector that are free, that work and may be asked, and of which accounts are
+    /// due. Of what is longest overdue so much is looked at as is worth looking at; accounts that cannot be asked about
+    /// before a known time are put off until then, so that they do not stand in the way of the others at every tick.
+    async fn authorizations_with_accounts_due(&self, slug: &str, free: Condition, most: u64) -> Result<Vec<Uuid>> {
+        let now = self.clock.now();
+        let mut found = Vec::new();
+        for _ in 0..LOOKS_FOR_ACCOUNTS {
+            let due: Vec<(Uuid, Status, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = due_connections(now)
+                .column(connection::Column::AuthorizationId)
+                .columns([
+                    authorization::Column::Status,
+                    authorization::Column::QuietUntil,
+                    authorization::Column::ProbeAt,
+                ])
+                .filter(connection::Column::Connector.eq(slug))
+                .filter(free.clone())
+                .order_by_asc(connection::Column::ProbeAt)
+                .limit(ACCOUNTS_LOOKED_AT)
+                .into_tuple()
+                .all(self.db.reader())
+                .await?;
+            let looked_at = due.len() as u64;
+            let mut later = BTreeMap::new();
+            for (authorization, status, quiet_until, probe_at) in due {
+                let flagged = status == Status::Disconnected;
+                if flagged || quiet_until.is_some_and(|until| until > now) {
+                    let until = if flagged { probe_at.or(Some(now + FLAGGED_AT_MOST)) } else { quiet_until };
+                    later.insert(authorization, Ord::max(until.unwrap_or(now), self.a_tick_later()));
+                } else if !found.contains(&authorization) {
+                    found.push(authorization);
+                }
+            }
+            for (authorization, at) in &later {
+                put_off_accounts(self.db.writer(), *authorization, *at).await?;
+            }
+            if !found.is_empty() || later.is_empty() || looked_at < ACCOUNTS_LOOKED_AT {
+                break;
+            }
+        }
+        found.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(found)
     }
 
     /// Claims those of `ids` that are free and fulfil `condition`.
@@ -270,6 +312,13 @@ fn authorizations_due(column: authorization::Column, now: DateTime<Utc>) -> Sele
 
 /// Connections whose accounts are due, of authorizations that work and may be asked.
 fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
+    due_connections(now)
+        .filter(authorization::Column::Status.ne(Status::Disconnected))
+        .filter(not_quiet(Endpoint::Account, now))
+}
+
+/// Connections whose accounts are due by their date, with their authorizations.
+fn due_connections(now: DateTime<Utc>) -> Select<connection::Entity> {
     let its_authorization: RelationDef = connection::Entity::belongs_to(authorization::Entity)
         .from(connection::Column::AuthorizationId)
         .to(authorization::Column::Id)
@@ -279,8 +328,6 @@ fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
         .join(JoinType::InnerJoin, its_authorization)
         .filter(connection::Column::RemovedAt.is_null())
         .filter(connection::Column::ProbeAt.lte(now))
-        .filter(authorization::Column::Status.ne(Status::Disconnected))
-        .filter(not_quiet(Endpoint::Account, now))
 }
 
 fn slug() -> (connector::Entity, connector::Column) {

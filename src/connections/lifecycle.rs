@@ -200,6 +200,8 @@ impl<'a> Change<'a> {
         }
         if healed.is_reconnect() {
             self.refresh_datasets(works.iter().copied()).await?;
+        } else {
+            self.end_waits_for(works.iter().copied()).await?;
         }
         self.end_links(&mended(held, &before)).await?;
         if let (Healed::ByItself, Some(open)) = (healed, &ended) {
@@ -249,6 +251,8 @@ impl<'a> Change<'a> {
         }
         if healed.is_reconnect() {
             self.refresh_datasets(back.iter().copied()).await?;
+        } else if status != Status::Disconnected {
+            self.end_waits_for(back.iter().copied()).await?;
         }
         self.end_links(&mended(held, &before)).await?;
         if let Some(first) = back.first() {

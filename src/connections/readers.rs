@@ -100,8 +100,21 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Somebody reconnected these: what is read through them is due, whether it failed meanwhile or only grew old. (What
-    /// works again by itself makes those due that failed: they wait for its status.)
+    /// These work again by themselves: what waited for them is due.
+    pub(super) async fn end_waits_for(&self, connections: impl Iterator<Item = Uuid>) -> Result<()> {
+        let all: Vec<Uuid> = connections.collect();
+        for part in all.chunks(BATCH) {
+            dataset::Entity::update_many()
+                .col_expr(dataset::Column::RefreshAt, Expr::value(self.now))
+                .filter(dataset::Column::ConnectionId.is_in(part.iter().copied()))
+                .filter(dataset::Column::NeedsReconnect.eq(true))
+                .exec(&self.txn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody reconnected these: what is read through them is due, whether it failed meanwhile or only grew old.
     pub(super) async fn refresh_datasets(&self, connections: impl Iterator<Item = Uuid>) -> Result<()> {
         let all: Vec<Uuid> = connections.collect();
         for part in all.chunks(BATCH) {

@@ -1,14 +1,15 @@
 //! Which datasets are due, and who refreshes them: one at a time, over all nodes, by a claim.
 //!
-//! Due are those whose time has come, and those that waited for their connection to work again.
+//! Due are those whose time has come. Those that wait for their connection become due as it works again
+//! ([`crate::connections`] does that); one that began to wait at that very moment is found at a slow rhythm.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Status, connection, dataset};
 use futures_util::{StreamExt, stream};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef,
-    Select,
-    sea_query::{Expr, LockBehavior, LockType, UnionType},
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    RelationDef, Select,
+    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType},
 };
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ use crate::{
 pub const JOB: &str = "refresh-datasets";
 /// How many of a connector are refreshed at once by one node.
 const AT_ONCE: u64 = 8;
+/// How many are made due by one statement.
+const WAITS_AT_ONCE: u64 = 500;
 
 /// The right to refresh a dataset.
 #[derive(Debug, Clone, Copy)]
@@ -175,24 +178,42 @@ impl Datasets {
     async fn due(&self) -> Result<Select<dataset::Entity>> {
         let now = self.clock.now();
         let free = claims::unclaimed(dataset::Column::ClaimedUntil, self.db.time(now).await?);
-        let connected_again = ids(dataset::Entity::find())
-            .join(JoinType::InnerJoin, its_connection())
-            .filter(dataset::Column::NeedsReconnect.eq(true))
-            .filter(connection::Column::Status.ne(Status::Disconnected));
-        // A union, each part of which is few rows of an index: of an OR PostgreSQL would walk all datasets.
-        let mut due = ids(dataset::Entity::find()).filter(dataset::Column::RefreshAt.lte(now)).into_query();
-        due.union(UnionType::All, connected_again.into_query());
         Ok(dataset::Entity::find()
             .select_only()
             .join(JoinType::InnerJoin, its_connection())
             .filter(connection::Column::RemovedAt.is_null())
-            .filter(dataset::Column::Id.in_subquery(due))
+            .filter(dataset::Column::RefreshAt.lte(now))
             .filter(free))
     }
-}
 
-fn ids(datasets: Select<dataset::Entity>) -> Select<dataset::Entity> {
-    datasets.select_only().column(dataset::Column::Id)
+    /// Makes those due that wait for a connection which works.
+    pub async fn end_waits(&self) -> Result<()> {
+        let now = self.clock.now();
+        let waiting = Expr::col(dataset::Column::NeedsReconnect.as_column_ref()).eq(Expr::Constant(true.into()));
+        let in_vain = dataset::Entity::find()
+            .select_only()
+            .column(dataset::Column::Id)
+            .join(JoinType::InnerJoin, its_connection())
+            .filter(waiting)
+            .filter(connection::Column::Status.ne(Status::Disconnected))
+            .filter(connection::Column::RemovedAt.is_null())
+            .filter(Condition::any().add(dataset::Column::RefreshAt.is_null()).add(dataset::Column::RefreshAt.gt(now)))
+            .limit(WAITS_AT_ONCE);
+        loop {
+            let ids: Vec<Uuid> = in_vain.clone().into_tuple().all(self.db.reader()).await?;
+            let more = ids.len() as u64 == WAITS_AT_ONCE;
+            if !ids.is_empty() {
+                dataset::Entity::update_many()
+                    .col_expr(dataset::Column::RefreshAt, Expr::value(now))
+                    .filter(dataset::Column::Id.is_in(ids))
+                    .exec(self.db.writer())
+                    .await?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// From a dataset to what it reads through.

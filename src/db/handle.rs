@@ -5,7 +5,7 @@
 //! and the way back of every other one has a deadline of its own: its place in the pool is free after it, whatever
 //! the database does.
 
-use std::{future::Future, io::ErrorKind, time::Duration};
+use std::{fmt, future::Future, io::ErrorKind, sync::Arc, time::Duration};
 
 use sea_orm::{
     DatabaseBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values,
@@ -14,12 +14,29 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager;
 
+/// Is told of statements as they are sent; cheap to clone.
+#[derive(Clone)]
+pub struct Watch(Arc<dyn Fn(&Statement) + Send + Sync>);
+
+impl Watch {
+    pub fn new(watch: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Watch")
+    }
+}
+
 /// A database handle that belongs to its holder until it is dropped.
 pub(super) struct Handle {
     inner: Inner,
     /// For each statement.
     deadline: Duration,
     missed: bool,
+    watch: Option<Watch>,
 }
 
 enum Inner {
@@ -48,12 +65,12 @@ macro_rules! on_either {
 }
 
 impl Handle {
-    pub(super) fn postgres(inner: PoolConnection<Postgres>, deadline: Duration) -> Self {
-        Self { inner: Inner::Postgres(inner), deadline, missed: false }
+    pub(super) fn postgres(inner: PoolConnection<Postgres>, deadline: Duration, watch: Option<Watch>) -> Self {
+        Self { inner: Inner::Postgres(inner), deadline, missed: false, watch }
     }
 
-    pub(super) fn sqlite(inner: PoolConnection<Sqlite>, deadline: Duration) -> Self {
-        Self { inner: Inner::Sqlite(inner), deadline, missed: false }
+    pub(super) fn sqlite(inner: PoolConnection<Sqlite>, deadline: Duration, watch: Option<Watch>) -> Self {
+        Self { inner: Inner::Sqlite(inner), deadline, missed: false, watch }
     }
 
     pub(super) fn backend(&self) -> DatabaseBackend {
@@ -64,6 +81,7 @@ impl Handle {
     }
 
     pub(super) async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
+        self.tell(statement);
         on_either!(self, |inner| query(statement).execute(&mut **inner).await.map(ExecResult::from)).map_err(exec_error)
     }
 
@@ -73,6 +91,7 @@ impl Handle {
     }
 
     pub(super) async fn query_one(&mut self, statement: &Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.tell(statement);
         let found = on_either!(self, |inner| query(statement)
             .fetch_optional(&mut **inner)
             .await
@@ -81,6 +100,7 @@ impl Handle {
     }
 
     pub(super) async fn query_all(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.tell(statement);
         let found = on_either!(self, |inner| query(statement)
             .fetch_all(&mut **inner)
             .await
@@ -97,6 +117,12 @@ impl Handle {
         match &mut self.inner {
             Inner::Postgres(inner) => start_rollback(inner),
             Inner::Sqlite(inner) => start_rollback(inner),
+        }
+    }
+
+    fn tell(&self, statement: &Statement) {
+        if let Some(Watch(watch)) = &self.watch {
+            watch(statement);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use super::{
-    handle::{Handle, within},
+    handle::{Handle, Watch, within},
     holders::Holders,
     transaction::Transaction,
 };
@@ -30,6 +30,7 @@ pub struct Pool {
     deadline: Duration,
     /// None where whoever holds a transaction may ask for another handle all the same.
     holders: Option<Holders>,
+    watch: Option<Watch>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,13 +47,13 @@ impl Pool {
         deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
         let pool = postgres_pool(size, deadline).connect_with(options).await?;
-        Ok(Self { inner: Inner::Postgres(pool), deadline, holders: None })
+        Ok(Self { inner: Inner::Postgres(pool), deadline, holders: None, watch: None })
     }
 
     /// The same, opened when they are needed.
     pub(super) fn postgres_at_need(options: PgConnectOptions, size: u32, deadline: Duration) -> Self {
         let pool = postgres_pool(size, deadline).connect_lazy_with(options);
-        Self { inner: Inner::Postgres(pool), deadline, holders: None }
+        Self { inner: Inner::Postgres(pool), deadline, holders: None, watch: None }
     }
 
     /// Up to `size` handles of the SQLite file that `options` name.
@@ -62,7 +63,7 @@ impl Pool {
         deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
         let pool = PoolOptions::new().max_connections(size).min_connections(0).acquire_timeout(deadline);
-        Ok(Self { inner: Inner::Sqlite(pool.connect_with(options).await?), deadline, holders: None })
+        Ok(Self { inner: Inner::Sqlite(pool.connect_with(options).await?), deadline, holders: None, watch: None })
     }
 
     /// The same handles, where a piece of work holds one of them at most.
@@ -73,6 +74,11 @@ impl Pool {
     /// The same handles, for whoever holds one beside the work's.
     pub(super) fn unguarded(&self) -> Self {
         Self { holders: None, ..self.clone() }
+    }
+
+    /// Tells `watch` of every statement from now on.
+    pub(super) fn watch(&mut self, watch: &Watch) {
+        self.watch = Some(watch.clone());
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -87,11 +93,11 @@ impl Pool {
         match &self.inner {
             Inner::Postgres(pool) => {
                 let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::postgres(acquired, self.deadline))
+                Ok(Handle::postgres(acquired, self.deadline, self.watch.clone()))
             }
             Inner::Sqlite(pool) => {
                 let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::sqlite(acquired, self.deadline))
+                Ok(Handle::sqlite(acquired, self.deadline, self.watch.clone()))
             }
         }
     }

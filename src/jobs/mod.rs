@@ -20,6 +20,7 @@ use asking::Asking;
 use crate::{
     connections::Connections,
     datasets::Datasets,
+    db::Db,
     error::Result,
     graphql::KeptAnswers,
     ids::Kind,
@@ -33,8 +34,16 @@ use crate::{
 const BATCH: u64 = 100;
 /// How often to look for reminders at least: the first retry of one is not to wait long.
 const REMIND_EVERY: Duration = Duration::from_secs(2);
+/// How often to look for workspaces whose hour has come, which looks at each.
+const PREPARE_EVERY: Duration = Duration::from_secs(10);
+/// How often to look for incidents, which looks at all that fails. They take ten minutes to be one.
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+/// How often to look for datasets that wait in vain, which looks at all that wait.
+const END_WAITS_EVERY: Duration = Duration::from_secs(300);
 /// How often what was kept long enough is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How often the database looks at how its tables have grown.
+const OPTIMIZE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The background work of a server; cheap to clone.
 #[derive(Clone)]
@@ -42,6 +51,7 @@ pub struct Jobs(Arc<Parts>);
 
 /// What the jobs work on.
 pub struct Parts {
+    pub db: Db,
     pub connections: Connections,
     pub datasets: Datasets,
     pub notifications: Notifications,
@@ -77,21 +87,27 @@ enum Job {
     WatchIncidents,
     WarnOfEnds,
     ExpireAttempts,
+    EndWaits,
+    PrepareReminders,
     Remind,
     SweepJournal,
     SweepAnswers,
     SweepTrays,
+    Optimize,
 }
 
 impl Job {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::WatchIncidents,
         Self::WarnOfEnds,
         Self::ExpireAttempts,
+        Self::EndWaits,
+        Self::PrepareReminders,
         Self::Remind,
         Self::SweepJournal,
         Self::SweepAnswers,
         Self::SweepTrays,
+        Self::Optimize,
     ];
 
     fn name(self) -> &'static str {
@@ -99,10 +115,13 @@ impl Job {
             Self::WatchIncidents => "watch-incidents",
             Self::WarnOfEnds => "warn-of-ends",
             Self::ExpireAttempts => "expire-attempts",
+            Self::EndWaits => "end-waits",
+            Self::PrepareReminders => "prepare-reminders",
             Self::SweepJournal => "sweep-journal",
             Self::Remind => notifications::REMIND,
             Self::SweepAnswers => "sweep-answers",
             Self::SweepTrays => "sweep-trays",
+            Self::Optimize => "optimize",
         }
     }
 }
@@ -134,10 +153,15 @@ impl Jobs {
     }
 
     async fn repeat(self, job: Job, stop: CancellationToken) {
+        let tick = self.settings.tick;
         let pause = match job {
-            Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays => SWEEP_EVERY.max(self.settings.tick),
-            Job::Remind => self.settings.tick.min(REMIND_EVERY),
-            _ => self.settings.tick,
+            Job::WarnOfEnds | Job::ExpireAttempts => tick,
+            Job::Remind => tick.min(REMIND_EVERY),
+            Job::PrepareReminders => tick.max(PREPARE_EVERY),
+            Job::WatchIncidents => tick.max(WATCH_EVERY),
+            Job::EndWaits => tick.max(END_WAITS_EVERY),
+            Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays => tick.max(SWEEP_EVERY),
+            Job::Optimize => tick.max(OPTIMIZE_EVERY),
         };
         let mut rounds = self.tasks.watch(job.name(), round_limit(pause));
         while !stop.is_cancelled() {
@@ -165,9 +189,16 @@ impl Jobs {
                     self.journal.sweep(*topic, *keep).await?;
                 }
             }
+            Job::EndWaits => self.datasets.end_waits().await?,
+            Job::PrepareReminders => {
+                if let Some(reminders) = &self.reminders {
+                    self.telemetry.failed(job.name(), reminders.prepare().await?);
+                }
+            }
             Job::Remind => self.remind(job, stop).await?,
             Job::SweepAnswers => self.kept_answers.sweep().await?,
             Job::SweepTrays => self.notifications.sweep().await?,
+            Job::Optimize => self.db.optimize().await?,
         }
         Ok(())
     }
@@ -182,11 +213,10 @@ impl Jobs {
         Ok(())
     }
 
-    /// Prepares between deliveries, too: one that takes long holds up nobody's next run.
+    /// Delivers what is prepared, beside the next runs.
     async fn remind(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let Some(reminders) = &self.reminders else { return Ok(()) };
         loop {
-            self.telemetry.failed(job.name(), reminders.prepare().await?);
             let Some(failed) = reminders.deliver_some().await? else { return Ok(()) };
             self.telemetry.failed(job.name(), failed);
             if stop.is_cancelled() {

@@ -11,16 +11,16 @@ mod facts;
 mod feed;
 mod lag;
 mod refusals;
+mod sweep;
 mod viewing;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Topic, journal_entry, journal_floor, journal_head};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Alias, Expr, ExprTrait as _, OnConflict},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait as _},
 };
 use uuid::Uuid;
 
@@ -142,46 +142,6 @@ impl Journal {
     /// Entries for people to read, newest first: the audit log builds on it.
     pub fn entries_of(workspace: Uuid) -> sea_orm::Select<journal_entry::Entity> {
         journal_entry::Entity::find().filter(journal_entry::Column::WorkspaceId.eq(workspace))
-    }
-
-    /// Forgets entries of `topic` older than `keep`, in every workspace, and stores how far that went.
-    pub async fn sweep(&self, topic: Topic, keep: TimeDelta) -> Result<()> {
-        let before: DateTime<Utc> = self.clock.now() - keep;
-        let swept: Vec<(Uuid, i64)> = journal_entry::Entity::find()
-            .select_only()
-            .column(journal_entry::Column::WorkspaceId)
-            .column_as(journal_entry::Column::Seq.max(), "seq")
-            .filter(journal_entry::Column::Topic.eq(topic))
-            .filter(journal_entry::Column::At.lt(before))
-            .group_by(journal_entry::Column::WorkspaceId)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        for (workspace, seq) in swept {
-            self.forget(workspace, topic, seq).await?;
-        }
-        Ok(())
-    }
-
-    async fn forget(&self, workspace: Uuid, topic: Topic, through: i64) -> Result<()> {
-        let txn = self.db.begin().await?;
-        let floor = journal_floor::ActiveModel { workspace_id: Set(workspace), topic: Set(topic), seq: Set(through) };
-        let by_place = OnConflict::columns([journal_floor::Column::WorkspaceId, journal_floor::Column::Topic])
-            .update_column(journal_floor::Column::Seq)
-            // Another node may have swept further: a floor never sinks.
-            .action_and_where(
-                Expr::col((journal_floor::Entity, journal_floor::Column::Seq))
-                    .lt(Expr::col((Alias::new("excluded"), journal_floor::Column::Seq))),
-            )
-            .to_owned();
-        journal_floor::Entity::insert(floor).on_conflict(by_place).exec_without_returning(&txn).await?;
-        journal_entry::Entity::delete_many()
-            .filter(journal_entry::Column::WorkspaceId.eq(workspace))
-            .filter(journal_entry::Column::Topic.eq(topic))
-            .filter(journal_entry::Column::Seq.lte(through))
-            .exec(&txn)
-            .await?;
-        Ok(txn.commit().await?)
     }
 }
 

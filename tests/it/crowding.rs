@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, http::HeaderMap, routing::get};
 use chrono::TimeDelta;
-use entity::connection;
+use entity::authorization;
 use patchbay::{clock::Clock, db::Db};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ async fn a_tick_that_comes_while_much_is_worked_on_holds_nothing_up() {
     stage.jobs.start(&stop);
     // Not through the server's own pool, for which it is about.
     let outside = Db::open(stage.database.url(), 2).await.unwrap();
-    let seen = connection::Entity::find().filter(connection::Column::LastCheckedAt.gt(moved));
+    let seen = authorization::Entity::find().filter(authorization::Column::LastCheckedAt.gt(moved));
     let all_seen = async {
         while seen.clone().count(outside.reader()).await.unwrap() < 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;

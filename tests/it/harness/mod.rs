@@ -26,7 +26,7 @@ use patchbay::{
     app::{App, Outside},
     clock::{Clock, SystemEntropy},
     config::{Config, Limits},
-    db::{DEADLINE, Db},
+    db::{DEADLINE, Db, Watch},
     ids::{self, Kind},
     jobs::Jobs,
     people::{CreateWorkspace, People},
@@ -128,6 +128,8 @@ pub struct Setup {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// How long the database may take for anything; as long as usual where none is given.
     pub database_deadline: Option<Duration>,
+    /// Is told of every statement that the server sends to its database.
+    pub statements: Option<Watch>,
     /// Changes limits that no setting changes.
     pub limits: Option<fn(&mut Limits)>,
 }
@@ -189,7 +191,8 @@ impl Stage {
         let entropy = Arc::new(SystemEntropy);
         let its_clock = Arc::new(AheadClock { of: clock.clone(), by: ahead });
         let database_deadline = setup.database_deadline.unwrap_or(DEADLINE);
-        let outside = Outside { clock: its_clock, entropy, resolver, database_deadline };
+        let statements = setup.statements.clone();
+        let outside = Outside { clock: its_clock, entropy, resolver, database_deadline, statements };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
         let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
