@@ -47,6 +47,7 @@ mod noticing;
 mod outbound;
 mod patience;
 mod people;
+mod plans;
 mod preferences;
 mod reconnecting;
 mod reminders;
