@@ -25,7 +25,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Person, Setup, Stage, dataset_of, id, ids_of};
+use crate::harness::{Person, Setup, Stage};
 use fill::{Of, fill, large};
 use work::Scales;
 
@@ -61,7 +61,7 @@ const LISTS: &[(&str, &str)] = &[
         "Notification.clients",
         "{ viewer { notifications(first: 5) { nodes { clients(ARGS) { EDGES { node { id } } } } } } }",
     ),
-    ("Viewer.notifications", "{ viewer { notifications(ARGS) { EDGES { node { id } } } } }"),
+    ("Viewer.notifications", "{ viewer { unreadNotificationCount notifications(ARGS) { EDGES { node { id } } } } }"),
 ];
 
 /// Lists that no table of ours holds.
@@ -121,7 +121,7 @@ struct Record(Arc<Mutex<Vec<Statement>>>);
 impl Record {
     fn watch(&self) -> Watch {
         let record = self.clone();
-        Arc::new(move |statement| record.0.lock().unwrap().push(statement.clone()))
+        Watch::new(move |statement| record.0.lock().unwrap().push(statement.clone()))
     }
 
     /// Those since the last time.
