@@ -60,8 +60,16 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
 
 /// `span` lengthened or shortened by up to a tenth, so that what began together does not stay together.
 pub fn jittered(span: TimeDelta, entropy: &dyn Entropy) -> TimeDelta {
-    let share = i32::from(u16::from_le_bytes(random(entropy))) - i32::from(u16::MAX / 2);
-    span + span * share / (10 * i32::from(u16::MAX / 2))
+    let most = i32::from(u16::MAX / 2);
+    let share = (i32::from(u16::from_le_bytes(random(entropy))) - most).min(most);
+    // Divided first: no span is so long that this overflows.
+    let by = span / (10 * most) * share;
+    span.checked_add(&by).unwrap_or(span)
+}
+
+/// `span` before `now`; where there is no such time, 1970, since databases keep no time that is much earlier.
+pub fn before(now: DateTime<Utc>, span: TimeDelta) -> DateTime<Utc> {
+    now.checked_sub_signed(span).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -82,5 +90,18 @@ mod tests {
             let off = (jittered(minute, &Fixed(byte)) - minute).num_milliseconds().abs();
             assert!(off <= 60_001, "{byte}: {off} ms");
         }
+    }
+
+    #[test]
+    fn no_span_is_too_long() {
+        for span in [TimeDelta::MAX, TimeDelta::MIN, TimeDelta::zero(), TimeDelta::milliseconds(1)] {
+            for byte in [0, 127, 255] {
+                let off = (jittered(span, &Fixed(byte)) / 4 - span / 4).abs();
+                assert!(off <= (span / 4 / 9).abs() + TimeDelta::milliseconds(1), "{span}: {off}");
+            }
+        }
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        assert_eq!(before(now, TimeDelta::days(1)), DateTime::UNIX_EPOCH);
+        assert_eq!([before(now, TimeDelta::MAX), before(now, TimeDelta::MIN)], [DateTime::UNIX_EPOCH; 2]);
     }
 }

@@ -7,7 +7,6 @@ use std::{
     error::Error,
     io::{Write, stdout},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use chrono::TimeDelta;
@@ -175,10 +174,18 @@ fn address(text: &str) -> Result<String, String> {
     if mail::is_address(text) { Ok(text.to_owned()) } else { Err("not an e-mail address".to_owned()) }
 }
 
+/// How long a token may live.
+const SHORTEST_TOKEN: TimeDelta = TimeDelta::seconds(1);
+const LONGEST_TOKEN: TimeDelta = TimeDelta::days(3_653);
+
 fn lifetime(text: &str) -> Result<TimeDelta, String> {
-    let span = humantime::parse_duration(text).ok().filter(|span| *span >= Duration::from_secs(1));
-    let span = span.and_then(|span| TimeDelta::from_std(span).ok());
-    span.ok_or_else(|| "not a span of time; write for example 30s, 1h or 90d".to_owned())
+    let span = humantime::parse_duration(text).ok().and_then(|span| TimeDelta::from_std(span).ok());
+    let span = span.ok_or_else(|| "not a span of time; write for example 30s, 1h or 90d".to_owned())?;
+    if (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&span) {
+        Ok(span)
+    } else {
+        Err("must be between 1s and 10y".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -209,9 +216,15 @@ mod tests {
 
     #[test]
     fn what_is_no_workspace_or_no_lifetime_is_refused_by_the_command_line() {
-        for wrong in
-            ["--ttl soon", "--ttl 0s", "--ttl 1", "--workspace acme", "--workspace user_01h455vb4pex5vsknk084sn02q"]
-        {
+        for wrong in [
+            "--ttl soon",
+            "--ttl 0s",
+            "--ttl 11y",
+            "--ttl 500000000000y",
+            "--ttl 1",
+            "--workspace acme",
+            "--workspace user_01h455vb4pex5vsknk084sn02q",
+        ] {
             let refused = parse(&format!("patchbay token --email a@b.example {wrong}")).unwrap_err();
             assert_eq!(refused.kind(), clap::error::ErrorKind::ValueValidation, "{wrong}");
         }

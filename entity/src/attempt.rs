@@ -23,7 +23,7 @@ pub struct Model {
     pub plan: Json,
     /// RECONNECT: the connection.
     pub connection_id: Option<Uuid>,
-    /// SHA-256 of the state parameter; null once consumed.
+    /// SHA-256 of the state parameter, of one that departed. It is good for one exchange, while PENDING.
     pub state_hash: Option<Vec<u8>>,
     /// SHA-256 of the cookie of the browser that opened it first.
     pub browser_hash: Option<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! The demo's people, clients and connections, made by the same calls that everybody makes: only the clicks at the
 //! provider are the sandbox's own.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use entity::user;
 use url::Url;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{App, StartError};
 use crate::{
     access::{Role, Viewer},
-    connections::{Callback, Connect, ConnectUsing, Started},
+    connections::{Arrived, Callback, Connect, ConnectUsing, Started},
     error::Error,
     people::{CreateClient, CreateUser, CreateWorkspace},
     sandbox::Sandbox,
@@ -22,6 +22,9 @@ pub(super) struct Seeded {
     /// A connection that Ada's sign-in feeds, and that the demo breaks and mends.
     pub(super) ads: Uuid,
 }
+
+/// How long the sandbox is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to make: connector, client, account.
 type Wanted = (&'static str, &'static str, Option<&'static str>);
@@ -157,7 +160,11 @@ impl Seeding<'_> {
             (name == departure.cookie_name)
                 .then(|| secrecy::ExposeSecret::expose_secret(&departure.cookie_value).to_owned())
         };
-        let returned = connections.arrive(callback(&back), cookie).await.map_err(told)??;
+        let Arrived::Returned(returned) =
+            connections.arrive(callback(&back), cookie, PATIENCE).await.map_err(told)??
+        else {
+            return Err("the sandbox takes too long".into());
+        };
         let attempt = connections.attempt(&self.viewer, attempt.id).await.map_err(told)?;
         let connected = attempt.as_ref().and_then(|attempt| attempt.connections["first"][0].as_str());
         let id: Uuid = connected.ok_or(returned.message)?.parse()?;

@@ -169,11 +169,14 @@ fn header_with_key(value: &str) -> Checked<String> {
     }
 }
 
-/// `1d`, `90m`
+const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// `1d`, `90m`, at most a year.
 pub(super) fn interval(text: &str) -> Checked<Duration> {
     match humantime::parse_duration(text) {
-        Ok(interval) if interval > Duration::ZERO => Ok(interval),
-        _ => Err("it is not a time such as `1d`, `12h` or `90m`".to_owned()),
+        Ok(interval) if interval > Duration::ZERO && interval <= LONGEST_INTERVAL => Ok(interval),
+        Ok(_) => Err("it is not between 1ns and `366d`".to_owned()),
+        Err(_) => Err("it is not a time such as `1d`, `12h` or `90m`".to_owned()),
     }
 }
 
@@ -232,7 +235,8 @@ mod tests {
     #[test]
     fn intervals() {
         assert_eq!(interval("1d"), Ok(Duration::from_secs(86_400)));
-        for bad in ["", "0s", "1", "-1d", "daily"] {
+        assert!(interval("366d").is_ok());
+        for bad in ["", "0s", "1", "-1d", "daily", "367d", "300000y", "99999999999999999999d"] {
             assert!(interval(bad).is_err(), "{bad}");
         }
     }

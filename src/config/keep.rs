@@ -6,6 +6,8 @@ use sea_orm::Iterable;
 
 /// Shorter, and a dashboard that was closed over night could not catch up.
 const SHORTEST: TimeDelta = TimeDelta::days(1);
+/// Longer than any journal is of use.
+const LONGEST: TimeDelta = TimeDelta::days(36_525);
 
 /// How long the journal's entries are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub(super) fn parse(text: &str) -> Result<JournalKeep, String> {
 fn span(text: &str) -> Result<TimeDelta, String> {
     let span = humantime::parse_duration(text).ok().and_then(|span| TimeDelta::from_std(span).ok());
     let span = span.ok_or_else(|| "not a span of time; write for example 90d or 90d,audit=2y".to_owned())?;
-    if span < SHORTEST { Err("must be at least 1d".to_owned()) } else { Ok(span) }
+    if (SHORTEST..=LONGEST).contains(&span) { Ok(span) } else { Err("must be between 1d and 100y".to_owned()) }
 }
 
 fn topic(name: &str) -> Result<Topic, String> {

@@ -19,6 +19,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
+    /// How long a browser waits for a sign-in, or a link's form: less than proxies do. What was begun goes on.
+    pub browser_patience: Duration,
     /// Requests in one HTTP body.
     pub batch: usize,
 
@@ -72,6 +74,7 @@ impl Default for Limits {
             body_bytes: 2 * MIB,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
+            browser_patience: Duration::from_secs(4),
             batch: 10,
             document_bytes: 128 * KIB,
             tokens: 5_000,

@@ -114,6 +114,9 @@ fn within(text: &str, allowed: RangeInclusive<Duration>, bounds: &str) -> Parsed
     if allowed.contains(&span) { Ok(span) } else { Err(format!("must be between {bounds}")) }
 }
 
+/// What one request or message may hold at most: it is held in memory.
+const LARGEST: usize = 1 << 30;
+
 /// Bytes: a number, or one with KiB or MiB.
 pub(super) fn size(text: &str) -> Parsed<usize> {
     let (number, unit) = [("KiB", 1024), ("MiB", 1024 * 1024)]
@@ -122,15 +125,20 @@ pub(super) fn size(text: &str) -> Parsed<usize> {
         .unwrap_or((text, 1));
     let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
     match bytes {
-        Some(bytes) if bytes >= 1024 => Ok(bytes),
-        Some(_) => Err("must be at least 1KiB".to_owned()),
+        Some(bytes) if (1024..=LARGEST).contains(&bytes) => Ok(bytes),
+        Some(_) => Err("must be between 1KiB and 1024MiB".to_owned()),
         None => Err("not a size; write bytes, or for example 256KiB or 2MiB".to_owned()),
     }
 }
 
-/// A whole number from 1.
-pub(super) fn count<N: std::str::FromStr + From<u8> + PartialOrd>(text: &str) -> Parsed<N> {
-    text.parse().ok().filter(|number| *number >= N::from(1)).ok_or_else(|| "must be a whole number from 1".to_owned())
+/// More than any limit is of use.
+const MOST: u32 = 1_000_000_000;
+
+/// A whole number from 1 to [`MOST`].
+pub(super) fn count<N: TryFrom<u32>>(text: &str) -> Parsed<N> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| "must be a whole number from 1 to 1000000000".to_owned())
 }
 
 pub(super) fn filter(text: &str) -> Parsed<String> {

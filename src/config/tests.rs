@@ -123,7 +123,7 @@ fn every_value_that_cannot_be_used_is_named_with_what_is_wanted_and_is_not_repea
         ("PROBE_INTERVAL", "0s", "must be between 1s and 7d"),
         ("JOB_TICK", "1h", "must be between 10ms and 1m"),
         ("JOURNAL_KEEP", "VALUE", "not a span of time; write for example 90d or 90d,audit=2y"),
-        ("JOURNAL_KEEP", "1h", "must be at least 1d"),
+        ("JOURNAL_KEEP", "1h", "must be between 1d and 100y"),
         ("JOURNAL_KEEP", "audit=2y", "has no general span"),
         ("JOURNAL_KEEP", "90d,VALUE=1d", "the topics are connections, datasets, notifications, attempts, audit"),
         ("JOURNAL_KEEP", "90d,audit=1d,audit=2d", "names the topic audit twice"),
@@ -132,10 +132,10 @@ fn every_value_that_cannot_be_used_is_named_with_what_is_wanted_and_is_not_repea
         ("LOG_FORMAT", "VALUE", "must be text or json"),
         ("MAX_BODY", "VALUE", "not a size; write bytes, or for example 256KiB or 2MiB"),
         ("MAX_BODY", "99999999999999999MiB", "not a size"),
-        ("MAX_FRAME", "10", "must be at least 1KiB"),
-        ("MAX_DEPTH", "0", "must be a whole number from 1"),
-        ("MAX_TOKENS", "-1", "must be a whole number from 1"),
-        ("MAX_RATE", "VALUE", "must be a whole number from 1"),
+        ("MAX_FRAME", "10", "must be between 1KiB and 1024MiB"),
+        ("MAX_DEPTH", "0", "must be a whole number from 1 to 1000000000"),
+        ("MAX_TOKENS", "-1", "must be a whole number from 1 to 1000000000"),
+        ("MAX_RATE", "VALUE", "must be a whole number from 1 to 1000000000"),
     ];
     for (name, value, wanted) in wrong {
         let name = format!("PATCHBAY_{name}");
@@ -216,6 +216,38 @@ fn the_journal_is_kept_as_long_as_its_topic_says() {
     let keep = with(&[("PATCHBAY_JOURNAL_KEEP", "30d, audit = 2y")]).journal_keep;
     assert_eq!(keep.of(entity::Topic::Connections), TimeDelta::days(30));
     assert!(keep.of(entity::Topic::Audit) > TimeDelta::days(729));
+}
+
+#[test]
+fn a_span_or_a_size_that_is_absurd_is_refused_at_start_with_its_bounds() {
+    for name in ["PROBE_INTERVAL", "JOB_TICK", "JOURNAL_KEEP"] {
+        for absurd in ["0s", "1ns", "101y", "300000y", "584542046090y", "99999999999999999999y", "-1d", "1", "NaN"] {
+            let variable = format!("PATCHBAY_{name}");
+            let said = complaints("", &[(&variable, absurd)]);
+            assert!(said.starts_with(&variable), "{name}={absurd}: {said}");
+            assert!(said.contains("must be between") || said.contains("not a span of time"), "{name}={absurd}: {said}");
+        }
+    }
+    for name in ["MAX_BODY", "MAX_FRAME"] {
+        for absurd in ["0", "1023", "1025MiB", "17592186044416MiB", "18446744073709551615", "-1", "much"] {
+            let variable = format!("PATCHBAY_{name}");
+            assert!(complaints("", &[(&variable, absurd)]).starts_with(&variable), "{name}={absurd}");
+        }
+    }
+    for name in
+        ["BATCH", "TOKENS", "DEPTH", "COMPLEXITY", "ALIASES", "DIRECTIVES", "SUBSCRIPTIONS", "SOCKETS", "RATE", "BURST"]
+    {
+        for absurd in ["0", "-1", "1.5", "1000000001", "4294967296", "18446744073709551616", "many"] {
+            let variable = format!("PATCHBAY_MAX_{name}");
+            assert!(complaints("", &[(&variable, absurd)]).starts_with(&variable), "{name}={absurd}");
+        }
+    }
+}
+
+#[test]
+fn the_journals_longest_span_is_a_time_that_there_is() {
+    let keep = with(&[("PATCHBAY_JOURNAL_KEEP", "100y")]).journal_keep.of(entity::Topic::Audit);
+    assert!(chrono::DateTime::UNIX_EPOCH.checked_sub_signed(keep).is_some());
 }
 
 #[test]

@@ -215,12 +215,24 @@ impl Connections {
             .all(self.db.reader())
             .await?;
         for row in over {
-            let mut change = Change::begin(self, &Viewer::job("sweep", row.workspace_id)).await?;
-            let carried = self.open_carried(&row).unwrap_or_default();
-            if change.end_attempt(&row, Ending::Expired).await? {
-                change.commit().await?;
-                self.drop_waiting(&row, carried).await;
+            if let Err(error) = self.expire_attempt(&row).await {
+                tracing::error!(attempt = %Kind::Attempt.of(row.id), ?error, "an attempt could not be ended; it is tried again");
             }
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt whose time is over, also when that is judged again under its lock: it may have ended meanwhile, or
+    /// been given more time.
+    async fn expire_attempt(&self, row: &attempt::Model) -> Result<()> {
+        let mut change = Change::begin(self, &Viewer::job("sweep", row.workspace_id)).await?;
+        let now = self.clock.now();
+        let held = hold_attempt(&change.txn, row.id).await?;
+        let Some(row) = held.filter(|row| row.ended_at.is_none() && row.expires_at <= now) else { return Ok(()) };
+        let carried = self.open_carried(&row).unwrap_or_default();
+        if change.end_attempt(&row, Ending::Expired).await? {
+            change.commit().await?;
+            self.drop_waiting(&row, carried).await;
         }
         Ok(())
     }
@@ -264,7 +276,6 @@ impl Change<'_> {
         let mut update = attempt::ActiveModel {
             status: Set(status),
             secret: Set(None),
-            state_hash: Set(None),
             ended_at: Set(Some(self.now)),
             ..Default::default()
         };
@@ -316,18 +327,20 @@ impl Change<'_> {
         let moved = attempt::Entity::update_many()
             .set(update)
             .filter(attempt::Column::Id.eq(row.id))
-            .filter(attempt::Column::Status.eq(stored_status(&self.txn, row.id).await?))
             .filter(attempt::Column::EndedAt.is_null())
             .exec(&self.txn)
             .await?;
-        self.note([entry(action, row, self.actor)]);
-        Ok(moved.rows_affected == 1)
+        let moved = moved.rows_affected == 1;
+        if moved {
+            self.note([entry(action, row, self.actor)]);
+        }
+        Ok(moved)
     }
 }
 
-async fn stored_status(txn: &Transaction, id: Uuid) -> Result<AttemptStatus> {
-    let row = attempt::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
-    row.map(|row| row.status).ok_or_else(|| Error::internal("an attempt that is gone"))
+/// Locks an attempt.
+async fn hold_attempt(txn: &Transaction, id: Uuid) -> Result<Option<attempt::Model>> {
+    Ok(attempt::Entity::find_by_id(id).lock_exclusive().one(txn).await?)
 }
 
 /// The name of an attempt's cookie: one each, so that two at once do not meet.

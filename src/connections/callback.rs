@@ -1,9 +1,16 @@
 //! The callback: what a browser brings back from the provider, judged before anything is done with it.
+//!
+//! Once its state is taken, the rest is an effect: the browser waits for it, and may leave. The same browser may come again
+//! with the same callback while that works and shortly after: it sees the same result, and nothing is done twice.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use entity::{AttemptStatus, attempt};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use secrecy::SecretString;
 use subtle::ConstantTimeEq;
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 use uuid::Uuid;
 
@@ -22,6 +29,14 @@ use crate::{
     provider::{Failure, Rejection},
 };
 
+/// How long an attempt may take from the callback to its end: every request to the provider has its own deadline, which
+/// is far shorter.
+const EXCHANGE: TimeDelta = TimeDelta::minutes(5);
+/// How long after its end the browser may see what came of an attempt, with the same callback.
+const SHOWN: TimeDelta = TimeDelta::minutes(2);
+/// How often to look whether an attempt has ended that another request works on.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// The parameters of a callback (RFC 6749 §4.1.2, RFC 9207 §2).
 #[derive(Default)]
 pub struct Callback {
@@ -29,6 +44,13 @@ pub struct Callback {
     pub code: Option<SecretString>,
     pub error: Option<String>,
     pub iss: Option<String>,
+}
+
+/// What a browser is told that came back.
+pub enum Arrived {
+    /// The attempt goes on, longer than the browser can wait: it comes again with the same callback.
+    Working,
+    Returned(Returned),
 }
 
 /// Where the browser goes from here.
@@ -46,38 +68,81 @@ pub struct Returned {
 pub struct NotTaken;
 
 impl Connections {
-    /// Takes a callback, once, from the browser that owns the attempt; `cookie` reads that browser's cookies.
+    /// Takes a callback, once, from the browser that owns the attempt; `cookie` reads that browser's cookies. It waits for
+    /// `patience`; what was begun goes on without it.
     pub async fn arrive(
         &self,
         callback: Callback,
         cookie: impl Fn(&str) -> Option<String> + Send,
-    ) -> Result<Result<Returned, NotTaken>> {
+        patience: Duration,
+    ) -> Result<Result<Arrived, NotTaken>> {
         let found = attempt::Entity::find()
             .filter(attempt::Column::StateHash.eq(hash(&callback.state)))
             .one(self.db.reader())
             .await?;
-        let Some(row) = found.filter(|row| row.expires_at > self.clock.now()) else { return Ok(Err(NotTaken)) };
+        let Some(row) = found else { return Ok(Err(NotTaken)) };
         let brought = cookie(&super::attempts::cookie_name(row.id)).map(|value| hash(&value)).unwrap_or_default();
         let owned = row.browser_hash.as_deref().is_some_and(|owner| bool::from(owner.ct_eq(&brought)));
-        if !owned || !self.consume(&row).await? {
+        if !owned {
             return Ok(Err(NotTaken));
         }
-        let link = if row.link_id.is_some() { self.open_carried(&row)?.link } else { None };
-        self.finish(&row, callback).await?;
-        self.returned(row.id, link.as_deref()).await.map(Ok)
+        let (id, begun) = (row.id, Instant::now());
+        let link =
+            if row.link_id.is_some() { self.open_carried(&row).ok().and_then(|carried| carried.link) } else { None };
+        if row.status == AttemptStatus::Pending {
+            let all = self.clone();
+            let taking = self.tasks.spawn("sign-in", async move { all.take(&row, callback).await });
+            match timeout(patience, taking).await {
+                Ok(taken) => taken??,
+                Err(_) => return Ok(Ok(Arrived::Working)),
+            }
+        }
+        self.result(id, link.as_deref(), begun + patience).await
     }
 
-    /// Takes the state out, so that no second callback finds it.
+    /// Takes the state, unless another request did, and does what the attempt is for.
+    async fn take(&self, row: &attempt::Model, callback: Callback) -> Result<()> {
+        if self.consume(row).await? { self.finish(row, callback).await } else { Ok(()) }
+    }
+
+    /// Takes the state, so that no second callback is exchanged, and gives the attempt the time that an exchange may take.
     async fn consume(&self, row: &attempt::Model) -> Result<bool> {
+        let now = self.clock.now();
         let taken = attempt::Entity::update_many()
             .col_expr(attempt::Column::Status, Expr::value(AttemptStatus::Exchanging.as_str()))
-            .col_expr(attempt::Column::StateHash, Expr::value(None::<Vec<u8>>))
+            .col_expr(attempt::Column::ExpiresAt, Expr::value(now + EXCHANGE))
             .filter(attempt::Column::Id.eq(row.id))
             .filter(attempt::Column::StateHash.eq(row.state_hash.clone()))
             .filter(attempt::Column::Status.eq(AttemptStatus::Pending))
+            .filter(attempt::Column::ExpiresAt.gt(now))
             .exec(self.db.writer())
             .await?;
         Ok(taken.rows_affected == 1)
+    }
+
+    /// What came of an attempt whose state was taken, at the latest at `until`.
+    async fn result(&self, attempt: Uuid, link: Option<&str>, until: Instant) -> Result<Result<Arrived, NotTaken>> {
+        loop {
+            let row = attempt::Entity::find_by_id(attempt).one(self.db.reader()).await?;
+            let Some(row) = row.map(|row| self.as_of_now(row)) else { return Ok(Err(NotTaken)) };
+            let shown = match row.status {
+                AttemptStatus::Exchanging if Instant::now() >= until => return Ok(Ok(Arrived::Working)),
+                AttemptStatus::Exchanging => {
+                    sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+                AttemptStatus::NeedsDecision => true,
+                AttemptStatus::Succeeded | AttemptStatus::Failed => {
+                    row.ended_at.is_some_and(|end| self.clock.now() < end + SHOWN)
+                }
+                AttemptStatus::Pending | AttemptStatus::Expired => false,
+            };
+            return if shown {
+                self.returned(row, link).map(|it| Ok(Arrived::Returned(it)))
+            } else {
+                Ok(Err(NotTaken))
+            };
+        }
     }
 
     /// Does what the attempt is for; what the person can mend is written to the attempt.
@@ -160,9 +225,7 @@ impl Connections {
     }
 
     /// `link` is what the address of the link ends in that the attempt was started by.
-    async fn returned(&self, attempt: Uuid, link: Option<&str>) -> Result<Returned> {
-        let row = attempt::Entity::find_by_id(attempt).one(self.db.reader()).await?;
-        let row = row.ok_or_else(|| Error::internal("an attempt that is gone"))?;
+    fn returned(&self, row: attempt::Model, link: Option<&str>) -> Result<Returned> {
         let message = match row.status {
             AttemptStatus::Succeeded => "Done. You can close this page.".to_owned(),
             AttemptStatus::NeedsDecision => {

@@ -70,7 +70,7 @@ use url::Url;
 pub use attempts::{Departure, NoDeparture};
 pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts};
 pub use batches::Batch;
-pub use callback::{Callback, NotTaken, Returned};
+pub use callback::{Arrived, Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};
 pub use check::Report;
 pub use conflicts::conflict_node;

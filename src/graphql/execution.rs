@@ -102,14 +102,14 @@ impl Api {
     }
 
     fn guarded(&self, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
-        let RawRequest { query, operation_name, variables } = request;
+        let RawRequest { query, operation_name, variables, idempotency_key } = request;
         let document = self.document(&query)?;
         let operation = document.operation(operation_name.as_deref()).ok_or_else(|| {
             Refusal::invalid("The document has no such operation, or several and none is named.", Vec::new())
         })?;
         guard::check_operation(operation, &document.parsed, &variables, &self.0.limits)?;
         let asks = Asks::of(operation, &document.parsed, &self.0.types);
-        Ok(Prepared { document, operation_name, asks, variables, id })
+        Ok(Prepared { document, operation_name, asks, variables, idempotency_key, id })
     }
 
     fn document(&self, text: &str) -> Result<Arc<Document>, Refusal> {
@@ -190,12 +190,23 @@ impl Api {
         }
     }
 
+    /// Runs a query or a mutation, the latter once for its idempotency key where it has one.
+    ///
+    /// # Errors
+    /// As [`Api::execute_once`].
+    pub async fn answer(&self, viewer: Option<&Viewer>, prepared: Prepared) -> Result<Answered, Refusal> {
+        match (viewer, prepared.idempotency_key()) {
+            (Some(viewer), Some(key)) => self.execute_once(viewer, prepared, &key).await,
+            _ => Ok(Answered::Done(self.execute(viewer, prepared).await)),
+        }
+    }
+
     /// Runs a mutation once for `key`: the same request again gets the same answer for a day, and another request under
     /// the same key is refused.
     ///
     /// # Errors
     /// Another request has the key, or the same one is being worked on.
-    pub async fn execute_once(
+    async fn execute_once(
         &self,
         viewer: &Viewer,
         prepared: Prepared,
@@ -247,13 +258,22 @@ impl Api {
         until_over(events.chain(stream::iter([Event::Complete]))).boxed()
     }
 
-    /// Runs any operation as a stream of events: how it goes over a socket.
+    /// Runs any operation as a stream of events: how it goes over a socket, or as an event stream.
     pub fn run(&self, viewer: &Viewer, prepared: Prepared) -> BoxStream<'static, Event> {
         if prepared.operation() == OperationType::Subscription {
             return self.subscribe(viewer, prepared);
         }
         let (api, viewer) = (self.clone(), viewer.clone());
-        let answer = async move { Event::of_single(api.execute(Some(&viewer), prepared).await) };
+        let answer = async move {
+            match api.answer(Some(&viewer), prepared).await {
+                Ok(Answered::Done(response)) => Event::of_single(response),
+                Ok(Answered::Before(answer)) => Event::Next(answer.into()),
+                Err(refusal) => {
+                    span::record_code(refusal.code());
+                    Event::refused(refusal)
+                }
+            }
+        };
         until_over(stream::once(answer).chain(stream::iter([Event::Complete]))).boxed()
     }
 
@@ -319,6 +339,7 @@ pub struct Prepared {
     operation_name: Option<String>,
     asks: Asks,
     variables: Variables,
+    idempotency_key: Option<IdempotencyKey>,
     id: RequestId,
 }
 
@@ -336,6 +357,11 @@ impl Prepared {
     /// Whether it is a query, a mutation or a subscription.
     pub fn operation(&self) -> OperationType {
         self.asks.kind
+    }
+
+    /// What names it to its sender, if it is a mutation: nothing else is done twice by being sent twice.
+    fn idempotency_key(&self) -> Option<IdempotencyKey> {
+        self.idempotency_key.clone().filter(|_| self.operation() == OperationType::Mutation)
     }
 
     /// What makes two subscriptions the same, for viewers who see the same: their events are equal, byte for byte.
@@ -449,7 +475,7 @@ mod tests {
         let api = Api::new(schema, Limits::default(), kept_answers, telemetry, entropy.clone(), None, Tasks::default());
         let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
-            let request = RawRequest { query: query.to_owned(), operation_name: None, variables: Variables::default() };
+            let request = RawRequest { query: query.to_owned(), ..RawRequest::default() };
             let Ok(prepared) = api.prepare(request, ids.next()) else { panic!("{query}") };
             api.execute(None, prepared).await.to_json()
         };

@@ -42,6 +42,9 @@ const LONGEST_KEY: usize = 255;
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
+    /// What a key is, for a sender of something else.
+    pub const WANTED: &str = "An idempotency key is 1 to 255 visible ASCII characters.";
+
     /// The key that a header's value says, with or without the quotation marks of a structured field (RFC 9651 §3.3.3).
     pub fn parse(value: &str) -> Option<Self> {
         let value = value.trim();

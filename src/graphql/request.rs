@@ -6,6 +6,7 @@ use async_graphql::Variables;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::kept_answers::IdempotencyKey;
 use super::response::Refusal;
 use crate::clock::{SharedClock, SharedEntropy};
 use crate::ids;
@@ -51,6 +52,7 @@ pub struct RawRequest {
     pub(super) query: String,
     pub(super) operation_name: Option<String>,
     pub(super) variables: Variables,
+    pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
 impl RawRequest {
@@ -71,9 +73,33 @@ impl RawRequest {
             Some(Value::String(name)) => Some(name),
             Some(_) => return Err(Refusal::malformed("The parameter operationName must be a string.")),
         };
-        map(&mut parameters, "extensions")?;
+        let idempotency_key = named(&map(&mut parameters, "extensions")?)?;
         let variables = Variables::from_json(Value::Object(map(&mut parameters, "variables")?));
-        Ok(Self { query, operation_name, variables })
+        Ok(Self { query, operation_name, variables, idempotency_key })
+    }
+
+    /// The same under the key of the header `Idempotency-Key`, where there is one.
+    ///
+    /// # Errors
+    /// It names another key itself.
+    pub fn under(self, key: Option<&IdempotencyKey>) -> Result<Self, Refusal> {
+        match (&self.idempotency_key, key) {
+            (Some(own), Some(key)) if own != key => {
+                Err(Refusal::malformed("Idempotency-Key and extensions.idempotencyKey name different keys."))
+            }
+            (own, key) => Ok(Self { idempotency_key: own.as_ref().or(key).cloned(), ..self }),
+        }
+    }
+}
+
+/// The key that `extensions` name: how a request says it that has no headers of its own.
+fn named(extensions: &Map<String, Value>) -> Result<Option<IdempotencyKey>, Refusal> {
+    match extensions.get("idempotencyKey") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let key = value.as_str().and_then(IdempotencyKey::parse);
+            key.map(Some).ok_or_else(|| Refusal::malformed(IdempotencyKey::WANTED))
+        }
     }
 }
 

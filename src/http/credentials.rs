@@ -34,22 +34,22 @@ impl Credentials {
             return Err(Error::Unauthenticated);
         }
         let bearer = bearer(authorization.to_str().ok())?;
-        let workspace = headers.get(WORKSPACE).map(|value| workspace(value.to_str().ok()));
-        Ok(Some(Self { bearer, workspace }))
+        Ok(Some(Self { bearer, workspace: named_workspace(headers) }))
     }
 
-    /// What the payload of `connection_init` says under the same names; none when it says nothing.
+    /// What the payload of `connection_init` says under the same names; none when it says nothing. Where it names no
+    /// workspace, it means the one that the upgrade's headers name.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`]: an `authorization` that is no bearer.
-    pub(super) fn of_payload(payload: &Value) -> Result<Option<Self>> {
+    pub(super) fn of_payload(payload: &Value, upgraded: Option<Uuid>) -> Result<Option<Self>> {
         let named = |name: &str| {
             payload.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
         };
         let Some(authorization) = named("authorization").filter(|value| !value.is_null()) else { return Ok(None) };
         let bearer = bearer(authorization.as_str())?;
         let workspace = named(WORKSPACE).filter(|value| !value.is_null()).map(|value| workspace(value.as_str()));
-        Ok(Some(Self { bearer, workspace }))
+        Ok(Some(Self { bearer, workspace: workspace.or(upgraded) }))
     }
 
     /// Who it is, as of now.
@@ -59,6 +59,11 @@ impl Credentials {
     pub(super) async fn verify(&self, authenticator: &Authenticator) -> Result<Viewer> {
         authenticator.viewer(self.bearer.expose_secret(), self.workspace).await
     }
+}
+
+/// The workspace that an HTTP request's headers name.
+pub(super) fn named_workspace(headers: &HeaderMap) -> Option<Uuid> {
+    headers.get(WORKSPACE).map(|value| workspace(value.to_str().ok()))
 }
 
 fn bearer(authorization: Option<&str>) -> Result<SecretString> {
@@ -111,21 +116,21 @@ mod tests {
             assert!(matches!(of(text), Err(Error::Unauthenticated)), "{text}");
         }
         let payload = json!({ "authorization": 7 });
-        assert!(matches!(Credentials::of_payload(&payload), Err(Error::Unauthenticated)));
+        assert!(matches!(Credentials::of_payload(&payload, None), Err(Error::Unauthenticated)));
     }
 
     #[test]
     fn no_credentials_are_nobody() {
         assert!(Credentials::of_headers(&HeaderMap::new()).unwrap().is_none());
         for payload in [json!(null), json!({}), json!({ "authorization": null })] {
-            assert!(Credentials::of_payload(&payload).unwrap().is_none(), "{payload}");
+            assert!(Credentials::of_payload(&payload, None).unwrap().is_none(), "{payload}");
         }
     }
 
     #[test]
     fn a_malformed_workspace_is_like_one_that_does_not_exist() {
         let payload = json!({ "Authorization": "Bearer x", "Patchbay-Workspace": "user_01" });
-        assert_eq!(Credentials::of_payload(&payload).unwrap().unwrap().workspace, Some(Uuid::nil()));
+        assert_eq!(Credentials::of_payload(&payload, None).unwrap().unwrap().workspace, Some(Uuid::nil()));
     }
 
     #[test]

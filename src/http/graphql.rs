@@ -104,7 +104,7 @@ impl Caller {
 
     /// `safe`: the request came by GET, which must not change anything.
     async fn answer(self, raw: RawRequest, safe: bool) -> Response {
-        let prepared = match self.prepare(raw) {
+        let prepared = match raw.under(self.idempotency_key.as_ref()).and_then(|raw| self.prepare(raw)) {
             Ok(prepared) => prepared,
             Err(refusal) if self.media == Media::EventStream && refusal.subject == Subject::Document => {
                 return sse::refused(refusal);
@@ -119,23 +119,18 @@ impl Caller {
         if self.media == Media::EventStream {
             return sse::answer(self, prepared);
         }
-        if let (Some(viewer), Some(key), OperationType::Mutation) =
-            (&self.viewer, &self.idempotency_key, prepared.operation())
-        {
-            return match self.transport.0.api.execute_once(viewer, prepared, key).await {
-                Ok(Answered::Done(response)) => written(&response, self.media),
-                Ok(Answered::Before(answer)) => repeated(answer, self.media),
-                Err(refusal) => answer_refusal(refusal, self.media),
-            };
+        match self.transport.0.api.answer(self.viewer.as_ref(), prepared).await {
+            Ok(Answered::Done(response)) => written(&response, self.media),
+            Ok(Answered::Before(answer)) => repeated(answer, self.media),
+            Err(refusal) => answer_refusal(refusal, self.media),
         }
-        let response = self.transport.0.api.execute(self.viewer.as_ref(), prepared).await;
-        written(&response, self.media)
     }
 
     /// One after the other: a later mutation may rely on an earlier one.
     async fn answer_batch(self, requests: Vec<Value>) -> Response {
         if self.idempotency_key.is_some() {
-            let message = "An Idempotency-Key names one request: send those of a batch one by one.";
+            let message = "The header Idempotency-Key names one request: each of a batch names its own by \
+                           extensions.idempotencyKey.";
             return answer_refusal(Refusal::malformed(message), self.media);
         }
         let most = self.transport.0.limits.batch;
@@ -146,20 +141,25 @@ impl Caller {
         span::record_operation("batch", "");
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            answers.push(self.answer_one(request).instrument(span::operation(self.id)).await.to_json());
+            answers.push(self.answer_one(request).instrument(span::operation(self.id)).await);
         }
         respond(StatusCode::OK, self.media, format!("[{}]", answers.join(",")))
     }
 
     /// One request of a batch, with a line of its own in the log.
-    async fn answer_one(&self, request: Value) -> graphql::Response {
+    async fn answer_one(&self, request: Value) -> String {
         let begun = Instant::now();
         self.viewer.iter().for_each(observed::record);
-        let answer = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
-            Ok(prepared) => self.transport.0.api.execute(self.viewer.as_ref(), prepared).await,
+        let answered = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
+            Ok(prepared) => self.transport.0.api.answer(self.viewer.as_ref(), prepared).await,
+            Err(refusal) => Err(refusal),
+        };
+        let answer = match answered {
+            Ok(Answered::Done(response)) => response.to_json(),
+            Ok(Answered::Before(answer)) => answer,
             Err(refusal) => {
                 span::record_code(refusal.code());
-                refusal.into()
+                graphql::Response::from(refusal).to_json()
             }
         };
         tracing::info!(duration_ms = observed::milliseconds(begun), "answered, within a batch");
@@ -176,9 +176,13 @@ impl Caller {
 
 /// What the sender calls this request, so that sending it again does not do it again.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(Refusal::malformed("A request has one Idempotency-Key."));
+    }
     let key = value.to_str().ok().and_then(IdempotencyKey::parse);
-    key.map(Some).ok_or_else(|| Refusal::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters."))
+    key.map(Some).ok_or_else(|| Refusal::malformed(IdempotencyKey::WANTED))
 }
 
 /// The body, if it is JSON, small enough and arrives in time.

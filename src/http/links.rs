@@ -27,11 +27,15 @@ use self::{
     page::Problem,
     tries::{Tries, Wait},
 };
-use super::{oauth::see_other, pages::outcome};
+use super::{
+    oauth::see_other,
+    pages::{outcome, work_that_goes_on},
+};
 use crate::{
     connections::{Connections, Followed, NoUse, NotFollowed},
     error::Error,
     ids::{self, Kind},
+    tasks::Tasks,
 };
 
 /// The largest form that is read, in bytes.
@@ -48,13 +52,17 @@ struct Desk {
     connections: Connections,
     tries: Arc<Tries>,
     kind: AttemptKind,
+    tasks: Tasks,
+    /// How long a browser waits for what it asked for.
+    patience: Duration,
 }
 
 /// The routes of both kinds of links.
-pub(super) fn routes(connections: Connections) -> Router {
+pub(super) fn routes(connections: Connections, tasks: &Tasks, patience: Duration) -> Router {
     let tries = Arc::new(Tries::new());
     let pages = |path, kind| {
-        let desk = Desk { connections: connections.clone(), tries: tries.clone(), kind };
+        let (connections, tries, tasks) = (connections.clone(), tries.clone(), tasks.clone());
+        let desk = Desk { connections, tries, kind, tasks, patience };
         Router::new().route(path, get(look).post(act)).with_state(desk)
     };
     pages("/reconnect/{token}", AttemptKind::Reconnect)
@@ -109,20 +117,21 @@ async fn act(State(desk): State<Desk>, Path(token): Path<String>, headers: Heade
         return unreadable("What was sent is not a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let form = match timeout(SLOWEST_FORM, to_bytes(body, LARGEST_FORM)).await {
-        Ok(Ok(body)) => Form::read(&body),
+        Ok(Ok(body)) => Arc::new(Form::read(&body)),
         Ok(Err(_)) => return unreadable("What was sent is too long, or was cut off.", StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => return unreadable("What was sent took too long to arrive.", StatusCode::REQUEST_TIMEOUT),
     };
-    let connections = &desk.connections;
-    let followed = match (form.attempt, form.account.clone()) {
-        (Some(attempt), account) => {
-            connections.choose_account(desk.kind, &token, attempt, account.unwrap_or_default()).await
-        }
-        (None, _) => connections.follow(desk.kind, &token, form.connector.as_deref(), &form.fields).await,
+    // An effect of its own: the browser may leave.
+    let following = desk.tasks.spawn("link", follow(desk.clone(), token.clone(), form.clone()));
+    let followed = match timeout(desk.patience, following).await {
+        Ok(followed) => followed.unwrap_or_else(|error| Err(error.into())),
+        Err(_) => return desk.goes_on(&token),
     };
     match followed {
         Ok(Ok(Followed::Away(address))) => page::away(&address),
-        Ok(Ok(Followed::Asks(attempt))) => see_other(connections.link_page(desk.kind, &token, Some(attempt)).as_str()),
+        Ok(Ok(Followed::Asks(attempt))) => {
+            see_other(desk.connections.link_page(desk.kind, &token, Some(attempt)).as_str())
+        }
         Ok(Ok(Followed::Done)) => desk.done(&token).await,
         Ok(Err(NotFollowed::NoUse(no_use))) => desk.refuse(no_use),
         Ok(Err(NotFollowed::Field { name, fault })) => {
@@ -136,7 +145,25 @@ async fn act(State(desk): State<Desk>, Path(token): Path<String>, headers: Heade
     }
 }
 
+/// Does what was asked for.
+async fn follow(desk: Desk, token: String, form: Arc<Form>) -> Result<Result<Followed, NotFollowed>, Error> {
+    match form.attempt {
+        Some(attempt) => {
+            let account = form.account.clone().unwrap_or_default();
+            desk.connections.choose_account(desk.kind, &token, attempt, account).await
+        }
+        None => desk.connections.follow(desk.kind, &token, form.connector.as_deref(), &form.fields).await,
+    }
+}
+
 impl Desk {
+    /// What was asked for takes longer than a browser can wait. The page that comes next shows what is left to do.
+    fn goes_on(&self, token: &str) -> Response {
+        let message = "The data source takes longer than usual. You need not wait: this goes on in any case. \
+                       If the next page asks again, it did not work.";
+        work_that_goes_on("Connecting", message, Some(self.connections.link_page(self.kind, token, None).as_str()))
+    }
+
     /// The page once more, with what was typed but its secrets, and what is wrong with it.
     async fn ask_again(&self, token: &str, form: &Form, problem: Problem<'_>) -> Response {
         match self.connections.link(self.kind, token, form.attempt).await {

@@ -60,8 +60,10 @@ pub fn router(
     db: Db,
     public_url: &Url,
 ) -> Router {
-    let routes = transport.routes().merge(oauth::routes(connections.clone(), public_url.scheme() == "https"));
-    let routes = routes.merge(links::routes(connections.clone())).merge(unsubscribe::routes(notifications));
+    let (tasks, patience) = (&transport.0.tasks, transport.0.limits.browser_patience);
+    let oauth = oauth::routes(connections.clone(), public_url.scheme() == "https", patience);
+    let links = links::routes(connections.clone(), tasks, patience);
+    let routes = transport.routes().merge(oauth).merge(links).merge(unsubscribe::routes(notifications));
     let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
     let routes = routes.merge(health::routes(db, transport.0.tasks.clone())).merge(numbers).merge(pages::routes());
     routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))

@@ -3,6 +3,8 @@
 //! Reads parameters and cookies, sets the cookie, and shows where it went; what it means is
 //! [`crate::connections`]'s.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{Path, Query, State},
@@ -14,9 +16,9 @@ use entity::AttemptStatus;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::pages::{outcome, outcome_that_closes};
+use super::pages::{outcome, outcome_that_closes, work_that_goes_on};
 use crate::{
-    connections::{Callback, Connections, Departure, Returned},
+    connections::{Arrived, Callback, Connections, Departure, Returned},
     error::Error,
     ids::{self, Kind},
 };
@@ -30,14 +32,17 @@ struct Desk {
     connections: Connections,
     /// Whether browsers reach this server by https.
     secure: bool,
+    /// How long a browser waits for a sign-in to end.
+    patience: Duration,
 }
 
 /// The routes of the browser's round trip.
-pub(super) fn routes(connections: Connections, secure: bool) -> Router {
-    Router::new()
-        .route("/oauth/start/{attempt}", get(start))
-        .route("/oauth/callback", get(callback))
-        .with_state(Desk { connections, secure })
+pub(super) fn routes(connections: Connections, secure: bool, patience: Duration) -> Router {
+    Router::new().route("/oauth/start/{attempt}", get(start)).route("/oauth/callback", get(callback)).with_state(Desk {
+        connections,
+        secure,
+        patience,
+    })
 }
 
 /// What providers send back (RFC 6749 §4.1.2). A parameter that is given twice makes the request invalid.
@@ -94,8 +99,12 @@ async fn callback(
     };
     let Parameters { state, code, error, iss } = parameters;
     let callback = Callback { state, code: code.map(Into::into), error, iss };
-    match desk.connections.arrive(callback, |name| cookie(&headers, name)).await {
-        Ok(Ok(returned)) => arrived(returned),
+    match desk.connections.arrive(callback, |name| cookie(&headers, name), desk.patience).await {
+        Ok(Ok(Arrived::Returned(returned))) => arrived(returned),
+        Ok(Ok(Arrived::Working)) => {
+            let message = "The data source takes longer than usual. You need not wait: this goes on in any case.";
+            work_that_goes_on("Signing in", message, None)
+        }
         Ok(Err(refused)) => outcome(NOT_VALID, &refused.to_string(), StatusCode::BAD_REQUEST),
         Err(error) => failed(&error),
     }

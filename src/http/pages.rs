@@ -41,6 +41,18 @@ pub(super) fn outcome_that_closes(title: &str, message: &str) -> Response {
     ending(StatusCode::OK, title, message, tail)
 }
 
+/// Work takes longer than a browser can wait for (202): the page loads again by itself, or `next`, to show what came of it.
+pub(super) fn work_that_goes_on(title: &str, message: &str, next: Option<&str>) -> Response {
+    let hint = "<p class=\"hint\">This page looks again by itself.</p>";
+    let mut page = ending(StatusCode::ACCEPTED, title, message, hint);
+    let refresh = next.map_or_else(|| "2".to_owned(), |next| format!("2; url={next}"));
+    // An address that no header can hold leaves the page as it is, to be loaded by hand.
+    if let Ok(refresh) = HeaderValue::from_str(&refresh) {
+        page.headers_mut().insert(header::REFRESH, refresh);
+    }
+    page
+}
+
 /// A page that asks before anything is done (200): its button, which says `button`, posts an empty form to the page's own address.
 pub(super) fn question(title: &str, message: &str, button: &str) -> Response {
     let form = format!("<form method=\"post\"><button class=\"press\">{}</button></form>", Text(button));

@@ -30,6 +30,8 @@ use futures_util::SinkExt;
 use tracing::Instrument;
 
 use super::Transport;
+use super::credentials::named_workspace;
+use super::graphql::IDEMPOTENCY_KEY;
 use crate::graphql::RequestId;
 use crate::telemetry::span;
 
@@ -40,6 +42,11 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, request: &P
     if !transport.0.origins.admit(&request.headers) {
         return (StatusCode::FORBIDDEN, "This origin may not open sockets here.").into_response();
     }
+    if request.headers.contains_key(IDEMPOTENCY_KEY) {
+        let message = "A socket has no Idempotency-Key: each mutation names its own by extensions.idempotencyKey.";
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    }
+    let workspace = named_workspace(&request.headers);
     let limits = &transport.0.limits;
     let upgrade = upgrade
         .read_buffer_size(limits.socket_buffer_bytes)
@@ -55,7 +62,7 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, request: &P
         let conversation = async move {
             let _entered = entered;
             if agreed {
-                session::run(transport, socket).await;
+                session::run(transport, socket, workspace).await;
             } else {
                 refuse(socket, Close::PROTOCOL).await;
             }

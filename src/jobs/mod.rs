@@ -165,8 +165,10 @@ impl Jobs {
         };
         let mut rounds = self.tasks.watch(job.name(), round_limit(pause));
         while !stop.is_cancelled() {
-            if let Some(Err(error)) = rounds.round(self.round(job, &stop)).await {
-                tracing::error!(job = job.name(), ?error, "a job failed; it is tried again");
+            match rounds.round(self.round(job, &stop)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::error!(job = job.name(), ?error, "a job failed; it is tried again"),
+                None => self.telemetry.failed(job.name(), 1),
             }
             let _ = tokio::time::timeout(pause, stop.cancelled()).await;
         }
@@ -187,6 +189,7 @@ impl Jobs {
             Job::SweepJournal => {
                 for (topic, keep) in &self.settings.keep {
                     self.journal.sweep(*topic, *keep).await?;
+                    self.tasks.come_round(job.name());
                 }
             }
             Job::EndWaits => self.datasets.end_waits().await?,
@@ -218,6 +221,7 @@ impl Jobs {
         let Some(reminders) = &self.reminders else { return Ok(()) };
         loop {
             let Some(failed) = reminders.deliver_some().await? else { return Ok(()) };
+            self.tasks.come_round(job.name());
             self.telemetry.failed(job.name(), failed);
             if stop.is_cancelled() {
                 return Ok(());

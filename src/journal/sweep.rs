@@ -10,7 +10,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Journal;
-use crate::error::Result;
+use crate::{clock, error::Result};
 
 /// How many entries one transaction forgets: nobody else writes to SQLite meanwhile, and each may be large.
 const AT_ONCE: u64 = 200;
@@ -18,7 +18,7 @@ const AT_ONCE: u64 = 200;
 impl Journal {
     /// Forgets entries of `topic` older than `keep`, in every workspace, and stores how far that went.
     pub async fn sweep(&self, topic: Topic, keep: TimeDelta) -> Result<()> {
-        let before = self.clock.now() - keep;
+        let before = clock::before(self.clock.now(), keep);
         for workspace in self.with_older(topic, before).await? {
             while self.forget_some(workspace, topic, before).await? {}
         }

@@ -147,7 +147,7 @@ fn ends_at(
     before: Option<&OAuthTokens>,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    let by_file = || oauth.expires_after_days.map(|days| now + TimeDelta::days(days.into()));
+    let by_file = || oauth.expires_after_days.map(|days| later(now, Duration::from_secs(u64::from(days) * 24 * 3600)));
     let known = before.and_then(|before| before.ends_at);
     if oauth.refresh == Refresh::Token && tokens.refresh_token.is_some() {
         oauth.expires_after_days?;
@@ -158,8 +158,12 @@ fn ends_at(
     tokens.access_expires_at.or(known.filter(|_| before.is_some_and(is_same))).or_else(by_file)
 }
 
+/// A provider that says more means for ever; databases keep no later times.
+const LONGEST_GRANT: TimeDelta = TimeDelta::days(36_525);
+
 fn later(now: DateTime<Utc>, life: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(life).ok().and_then(|life| now.checked_add_signed(life)).unwrap_or(now)
+    let life = TimeDelta::from_std(life).unwrap_or(LONGEST_GRANT).min(LONGEST_GRANT);
+    now.checked_add_signed(life).unwrap_or(now)
 }
 
 /// The granted scopes under their canonical names. A refresh token is what `offline_access` asks for; Microsoft grants

@@ -53,7 +53,7 @@ use self::{answer::Answer, state::State, world::KEYS};
 pub use self::{
     by_hand::NoDecision,
     consent::PERSON_HEADER,
-    fault::{CallbackFault, Endpoint, Fault},
+    fault::{CallbackFault, Endpoint, Fault, Gate},
     ledger::{Ended, Grant},
     state::Key,
     world::{ACCOUNTS, Account, PEOPLE, Person, Product},

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::Tasks;
 
-/// How long a round may take, beside the pause between two.
-const LONGEST_ROUND: Duration = Duration::from_secs(600);
+/// How long a round may take, beside the pause between two: longer than a mail server may think about one letter.
+const LONGEST_ROUND: Duration = Duration::from_secs(900);
 
 /// When a loop counts as stuck that pauses for `pause` between two rounds.
 pub fn round_limit(pause: Duration) -> Duration {
@@ -58,6 +58,13 @@ impl Tasks {
         watched.loops.insert(id, own.clone());
         drop(watched);
         Rounds { tasks: self.clone(), id, own, told: false }
+    }
+
+    /// The loop `name` is alive, in the middle of a long round.
+    pub fn come_round(&self, name: &'static str) {
+        let now = Instant::now();
+        let watched = self.watched();
+        watched.loops.values().filter(|one| one.name == name).for_each(|one| *one.came_round() = now);
     }
 
     /// The names of the loops that have not come round for too long, each once.

@@ -8,19 +8,20 @@ use std::{
 
 use patchbay::{
     clock::{SystemClock, SystemEntropy},
-    sandbox::{Endpoint, Fault, Options, Sandbox},
+    sandbox::{Endpoint, Fault, Gate, Options, Sandbox},
 };
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStderr, Command},
     time::timeout,
 };
 use url::Url;
 
-use crate::harness::{Database, Frame, JWT_SECRET, KEYS, Person, Socket, each, http, id};
+use crate::harness::{Browser, Database, Frame, JWT_SECRET, KEYS, Person, Socket, each, http, id};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +33,8 @@ struct Surroundings {
     database: Database,
     connectors: TempDir,
     provider: Url,
+    /// How often the jobs look.
+    tick: &'static str,
 }
 
 /// A server that runs.
@@ -51,7 +54,7 @@ impl Surroundings {
         for (name, text) in sandbox.connector_files() {
             std::fs::write(connectors.path().join(name), text).unwrap();
         }
-        Self { sandbox, database: Database::migrated().await, connectors, provider }
+        Self { sandbox, database: Database::migrated().await, connectors, provider, tick: "1s" }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -63,8 +66,14 @@ impl Surroundings {
             ("PATCHBAY_JWT_SECRET", JWT_SECRET),
             ("PATCHBAY_CONNECTORS_DIR", self.connectors.path().to_str().unwrap()),
             ("PATCHBAY_ALLOWED_HOSTS", self.provider.authority()),
-            ("PATCHBAY_JOB_TICK", "1s"),
+            ("PATCHBAY_JOB_TICK", self.tick),
         ]);
+        for (name, _) in self.sandbox.connector_files() {
+            let slug = name.trim_end_matches(".toml").replace('-', "_").to_uppercase();
+            let secret = self.sandbox.client_secret();
+            command.env(format!("PATCHBAY_OAUTH_{slug}_CLIENT_ID"), self.sandbox.client_id());
+            command.env(format!("PATCHBAY_OAUTH_{slug}_CLIENT_SECRET"), secret.expose_secret());
+        }
         command
     }
 
@@ -218,6 +227,54 @@ async fn asked_to_stop_it_closes_its_sockets_as_going_away_and_ends_well() {
     let ended = tokio::spawn(server.terminate());
     assert_eq!((socket.closed().await, idle.closed().await), (1001, 1001));
     assert_eq!(ended.await.unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_on_their_way_to_a_client_that_left_are_stored_before_it_stops() {
+    let mut around = Surroundings::new().await;
+    // No job renews: a client asks.
+    around.tick = "1m";
+    around.sandbox.configure(|options| options.access_token_lifetime = chrono::TimeDelta::seconds(1));
+    let (user, token) = around.found().await;
+    let server = around.serve().await;
+    let admin = Person::new(&server.url, &user, token);
+    let input = json!({ "connector": "sandbox-ads", "accountId": "100-301" });
+    let connection = admin.connects(&Browser::new(around.sandbox.clone()), input, "ada").await;
+    let gate = Gate::shut();
+    around.sandbox.fail_next(Endpoint::Token, Fault::Held(gate.clone()), 1);
+    let accounts = format!(
+        "{{ authorization(id: \"{}\") {{ availableAccounts {{ totalCount }} }} }}",
+        id(&connection["authorization"])
+    );
+    let asking = tokio::spawn({
+        let admin = admin.clone();
+        // Until the access token has ended.
+        async move {
+            loop {
+                admin.tries(&accounts, Value::Null).await;
+            }
+        }
+    });
+    while around.sandbox.token_calls().refresh_token == 0 {
+        tokio::task::yield_now().await;
+    }
+    asking.abort();
+    let address = server.url.socket_addrs(|| None).unwrap()[0];
+    let ended = tokio::spawn(server.terminate());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+
+    let server = around.serve().await;
+    let admin = admin.at(&server.url);
+    let check = json!({ "connectionId": id(&connection) });
+    let checked = admin.does("checkConnection", check, "connection { status }").await;
+    assert_eq!(checked["connection"]["status"], "CONNECTED");
+    assert!(around.sandbox.token_calls().refresh_token >= 2, "the rotated token was there to be used");
+    assert_eq!(around.sandbox.grants()[0].ended, None);
+    assert!(server.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

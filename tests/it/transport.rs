@@ -3,6 +3,7 @@
 mod documents;
 mod event_stream;
 mod http;
+mod promises;
 mod refusals;
 mod server;
 mod slow_readers;

@@ -10,6 +10,7 @@ use futures_util::stream::{self, BoxStream, SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
 
 use super::message::{self, Id, Incoming};
 use super::operations::Operations;
@@ -28,12 +29,12 @@ type Sink = SplitSink<WebSocket, Message>;
 type Source = SplitStream<WebSocket>;
 
 /// Talks until either side has had enough.
-pub(super) async fn run(transport: Transport, socket: WebSocket) {
+pub(super) async fn run(transport: Transport, socket: WebSocket, workspace: Option<Uuid>) {
     let (patience, begun) = (transport.0.limits.farewell, std::time::Instant::now());
     let _counted = transport.0.telemetry.sockets.open();
     tracing::info!("a socket opened");
     let (mut sink, mut source) = socket.split();
-    let mut session = Session::new(transport);
+    let mut session = Session::new(transport, workspace);
     let ending = session.talk(&mut sink, &mut source).await;
     let close = match ending {
         Ending::Close(Close(code, _)) => Some(code),
@@ -78,6 +79,8 @@ struct Admission {
 
 struct Session {
     transport: Transport,
+    /// The workspace that the upgrade named.
+    workspace: Option<Uuid>,
     standing: Standing,
     operations: Operations,
     outbox: Outbox,
@@ -88,7 +91,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(transport: Transport) -> Self {
+    fn new(transport: Transport, workspace: Option<Uuid>) -> Self {
         let now = Instant::now();
         let limits = &transport.0.limits;
         Self {
@@ -99,6 +102,7 @@ impl Session {
             next_ping: now + limits.ping_interval,
             last_heard: now,
             transport,
+            workspace,
         }
     }
 
@@ -192,7 +196,7 @@ impl Session {
         if !matches!(self.standing, Standing::Silent) {
             return Err(Close::INIT_TWICE.into());
         }
-        match Credentials::of_payload(payload) {
+        match Credentials::of_payload(payload, self.workspace) {
             Err(_) => Err(Close::FORBIDDEN.into()),
             Ok(Some(credentials)) => {
                 self.standing = Standing::Verifying(verify(self.transport.clone(), credentials).boxed());

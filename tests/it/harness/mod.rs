@@ -16,7 +16,10 @@ pub(crate) mod tables;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,7 @@ use patchbay::{
     people::{CreateWorkspace, People},
     provider::{Resolve, SystemResolver},
     sandbox::{Options, Sandbox},
+    tasks::Tasks,
 };
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -54,21 +58,40 @@ pub const JWT_SECRET: &str = "a secret of at least thirty-two characters";
 
 /// A clock in the test's hand: it moves when the test moves it, and by a millisecond at each look, so that what comes
 /// later is later.
-pub struct HandClock(Mutex<DateTime<Utc>>);
+pub struct HandClock {
+    now: Mutex<DateTime<Utc>>,
+    /// How many of the next looks panic.
+    broken: AtomicUsize,
+}
 
 impl HandClock {
     pub fn new() -> Self {
-        Self(Mutex::new(Utc.with_ymd_and_hms(2026, 3, 2, 9, 0, 0).unwrap()))
+        let now = Mutex::new(Utc.with_ymd_and_hms(2026, 3, 2, 9, 0, 0).unwrap());
+        Self { now, broken: AtomicUsize::new(0) }
     }
 
     pub fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
+        *self.now.lock().unwrap() += by;
+    }
+
+    /// The next so many looks panic.
+    pub fn breaks(&self, looks: usize) {
+        self.broken.store(looks, Ordering::SeqCst);
+    }
+
+    /// Whether the next look panics.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst) > 0
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> DateTime<Utc> {
-        let mut now = self.0.lock().unwrap();
+        let less = |left: usize| left.checked_sub(1);
+        if self.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            panic!("the clock is broken");
+        }
+        let mut now = self.now.lock().unwrap();
         *now += TimeDelta::milliseconds(1);
         *now
     }
@@ -103,6 +126,7 @@ pub struct Stage {
     pub jobs: Jobs,
     pub db: Db,
     pub people: People,
+    pub tasks: Tasks,
     pub database: Arc<Database>,
     /// The first ADMIN of the first workspace.
     pub admin: Person,
@@ -130,6 +154,8 @@ pub struct Setup {
     pub database_deadline: Option<Duration>,
     /// Is told of every statement that the server sends to its database.
     pub statements: Option<Watch>,
+    /// Whether the jobs run by themselves, as in the binary.
+    pub jobs_run: bool,
     /// Changes limits that no setting changes.
     pub limits: Option<fn(&mut Limits)>,
 }
@@ -187,6 +213,7 @@ impl Stage {
         if let Some(change) = setup.limits {
             change(&mut config.limits);
         }
+        let setup_runs = setup.jobs_run;
         let resolver = setup.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver));
         let entropy = Arc::new(SystemEntropy);
         let its_clock = Arc::new(AheadClock { of: clock.clone(), by: ahead });
@@ -195,14 +222,16 @@ impl Stage {
         let outside = Outside { clock: its_clock, entropy, resolver, database_deadline, statements };
         let stop = CancellationToken::new();
         let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
-        let (jobs, db, people) = (app.jobs.clone(), app.db.clone(), app.people.clone());
+        let (jobs, db, people, tasks) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.tasks.clone());
         let jwt = JwtSecret::new(&JWT_SECRET.into()).unwrap();
-        let listening = tokio::spawn(async move { app.listen(listener).await });
+        let listening = tokio::spawn(async move {
+            if setup_runs { app.run(listener).await.unwrap() } else { app.listen(listener).await }
+        });
 
         let admin = found(&people, &jwt, clock, &url, "Lighthouse", "mara@lighthouse.example").await;
         let (clock, sandbox, database) = (clock.clone(), sandbox.clone(), database.clone());
         let running = stop.drop_guard();
-        Self { url, clock, sandbox, jobs, db, people, database, admin, jwt, setup, world, running, listening }
+        Self { url, clock, sandbox, jobs, db, people, tasks, database, admin, jwt, setup, world, running, listening }
     }
 
     /// The ADMIN of another workspace on the same server.
