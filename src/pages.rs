@@ -144,6 +144,15 @@ impl<T> Page<T> {
         }
     }
 
+    /// The same page of other things, without those that `turn` makes nothing of.
+    pub fn filter_map<U>(self, turn: impl Fn(T) -> Option<U>) -> Page<U> {
+        Page {
+            rows: self.rows.into_iter().filter_map(|(cursor, row)| Some((cursor, turn(row)?))).collect(),
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+
     /// The rows without their cursors.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         self.rows.iter().map(|(_, row)| row)
@@ -159,7 +168,7 @@ pub async fn read<E, M, C>(
     key: &CursorKey,
 ) -> Result<Page<M>>
 where
-    E: EntityTrait<Model = M>,
+    E: EntityTrait,
     M: FromQueryResult + Send + Sync,
     C: ConnectionTrait,
 {
@@ -183,7 +192,7 @@ where
     let mut rows = Vec::new();
     for stretch in stretches {
         let left = window.limit + 1 - rows.len() as u64;
-        rows.extend(select.clone().filter(stretch).limit(left).all(db).await?);
+        rows.extend(select.clone().filter(stretch).limit(left).into_model::<M>().all(db).await?);
         if rows.len() as u64 > window.limit {
             break;
         }

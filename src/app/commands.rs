@@ -21,6 +21,7 @@ use crate::{
     mail::Letter,
     people::{CreateWorkspace, People},
     tasks::Tasks,
+    telemetry::Telemetry,
 };
 
 /// How long the token lives that a new workspace comes with.
@@ -161,8 +162,9 @@ pub fn schema_sdl() -> String {
 async fn people(config: &Config) -> Result<People, StartError> {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let db = open(config, DEADLINE).await?;
-    let (tasks, tick) = (Tasks::default(), super::SLOW_TICK);
-    let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks, tick).await.map_err(told)?;
+    let (tasks, counts) = (Tasks::default(), Telemetry::new(clock.now()).journal);
+    let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks, super::SLOW_TICK, counts);
+    let journal = journal.await.map_err(told)?;
     Ok(People::new(db, journal, clock, entropy))
 }
 

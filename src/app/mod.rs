@@ -118,7 +118,8 @@ impl App {
         if let Err(error) = db.optimize().await {
             tracing::warn!(%error, "the database could not look at how its tables have grown");
         }
-        let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks.clone(), SLOW_TICK).await;
+        let counts = telemetry.journal.clone();
+        let journal = Journal::new(db.clone(), clock.clone(), entropy.clone(), tasks.clone(), SLOW_TICK, counts).await;
         let journal = journal.map_err(broken)?;
         let people = People::new(db.clone(), journal.clone(), clock.clone(), entropy.clone());
         let notifications = Notifications::new(db.clone(), journal.clone(), clock.clone(), public_url.clone());

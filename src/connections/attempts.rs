@@ -196,7 +196,7 @@ impl Connections {
         viewer: &Viewer,
         id: Uuid,
     ) -> Result<impl Stream<Item = Result<attempt::Model>> + Send + use<>> {
-        let viewing = self.journal.follow_as(viewer, None).await?;
+        let viewing = self.journal.follow_as(viewer, Topic::Attempts, None).await?;
         let first =
             self.attempt(viewer, id).await?.ok_or(Error::BadInput("There is no attempt with this id.".to_owned()))?;
         let walk = Walk { connections: self.clone(), viewing, id, next: Some(first), ended: false };
@@ -390,7 +390,7 @@ impl Walk {
     async fn changed(&mut self) -> Result<attempt::Model> {
         loop {
             let entry = self.viewing.next().await?;
-            if entry.topic == Topic::Attempts && entry.subject.id == self.id {
+            if entry.subject == self.id {
                 let row = self.connections.attempt(self.viewing.viewer(), self.id).await?;
                 return row.ok_or_else(|| Error::internal("an attempt that is gone"));
             }

@@ -11,11 +11,11 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{ConnectionFilter, Connections, filter::FactTest, visibility::sees_fact};
+use super::{ConnectionFilter, Connections, filter::FactTest, search::Search, visibility::sees_fact};
 use crate::{
     access::Viewer,
     error::Result,
-    journal::{Entry, Fact, Viewing},
+    journal::{Entry, Fact, Facts, Viewing},
     pages,
 };
 
@@ -23,10 +23,8 @@ use crate::{
 const MOST: usize = 100;
 /// How often a stream without changes says how far it came.
 const CHECKPOINT: Duration = Duration::from_secs(5 * 60);
-/// How many entries are read at once for a page of changes,
-const READ: u64 = 100;
-/// and how often, before the page ends with what was found.
-const READS: usize = 20;
+/// How many chunks of the journal are read for a page of changes, before it ends with what was found.
+const MAX_CHUNKS: usize = 20;
 
 /// What kind of change it was, for this viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +91,9 @@ impl Connections {
             Some(cursor) => Some(self.journal.place(viewer, Topic::Connections, cursor).await?),
             None => None,
         };
-        let viewing = self.journal.follow_as(viewer, place).await?;
+        let viewing = self.journal.follow_as(viewer, Topic::Connections, place).await?;
         let (told, checkpoint) = (viewing.at(), Instant::now() + CHECKPOINT);
-        let walk = Walk { connections: self.clone(), viewing, filter, told, checkpoint };
+        let walk = Walk { connections: self.clone(), viewing, filter, search: Search::default(), told, checkpoint };
         Ok(stream::try_unfold(walk, |mut walk| async move {
             let change = walk.next().await?;
             Ok(Some((change, walk)))
@@ -113,39 +111,42 @@ impl Connections {
         filter.check()?;
         let limit = page_limit(first)?;
         let mut at = self.journal.place(viewer, Topic::Connections, after).await?;
-        let (mut nodes, mut has_next) = (Vec::new(), true);
-        'reading: for _ in 0..READS {
-            let entries = self.journal.read_as(viewer, at, READ).await?;
-            for entry in &entries {
+        let head = self.journal.head(viewer.workspace()).await?;
+        self.journal.judge(viewer, at, head).await?;
+        let (mut nodes, mut search) = (Vec::new(), Search::default());
+        'reading: for _ in 0..MAX_CHUNKS {
+            if at >= head {
+                break;
+            }
+            let chunk = self.journal.chunk(viewer.workspace(), Topic::Connections, at, head).await?;
+            while let Some((seq, entry)) = chunk.following(at, head) {
                 if nodes.len() >= limit {
                     break 'reading;
                 }
-                nodes.extend(self.change(viewer, filter, entry).await?);
-                at = entry.seq;
+                nodes.extend(self.change(viewer, filter, &mut search, head, &*entry?).await?);
+                at = seq;
             }
-            has_next = entries.len() as u64 == READ;
-            if !has_next {
-                break;
-            }
+            at = chunk.through().min(head);
         }
-        Ok(ChangesPage { nodes, end_cursor: self.journal.cursor(viewer, at), has_next })
+        Ok(ChangesPage { nodes, end_cursor: self.journal.cursor(viewer, at), has_next: at < head })
     }
 
-    /// What `entry` means to the viewer; none where nothing of it concerns them.
+    /// What `entry` means to the viewer; none where nothing of it concerns them. Everything up to `known` is committed.
     async fn change(
         &self,
         viewer: &Viewer,
         filter: &ConnectionFilter,
+        search: &mut Search,
+        known: i64,
         entry: &Entry,
     ) -> Result<Option<ConnectionsChange>> {
-        if entry.topic != Topic::Connections {
-            return Ok(None);
-        }
-        let visible = Touch::visible(viewer, entry);
+        let facts = entry.facts(self.journal.counts())?;
+        let visible = Touch::visible(viewer, &facts);
         if visible.is_empty() {
             return Ok(None);
         }
-        let shown = shown(&visible, &self.fact_test(viewer, filter).await?);
+        self.search_as_of(viewer, filter, search, entry.seq, known).await?;
+        let shown = shown(&visible, &FactTest::new(viewer, filter, search));
         if shown.is_empty() {
             return Ok(None);
         }
@@ -160,7 +161,7 @@ impl Connections {
             added: here.iter().filter(|one| !one.then).map(|one| one.touch.connection).collect(),
             removed: shown.iter().filter(|one| !one.now).take(MOST).map(|one| one.touch.connection).collect(),
             authorization: authorization(&shown),
-            disconnection: entry.details["disconnection"].as_str().and_then(|id| id.parse().ok()),
+            disconnection: entry.disconnection(self.journal.counts())?,
             clients: clients(&visible),
             by: entry.actor_user.filter(|_| !by_itself),
             by_api_key: entry.actor_key.filter(|_| !by_itself),
@@ -190,6 +191,7 @@ struct Walk {
     connections: Connections,
     viewing: Viewing,
     filter: ConnectionFilter,
+    search: Search,
     /// The place that the subscriber knows of.
     told: i64,
     /// When to say how far this came.
@@ -209,7 +211,9 @@ impl Walk {
                 return Ok(self.connections.checkpoint(self.viewing.viewer(), self.told));
             };
             let entry = entry?;
-            if let Some(change) = self.connections.change(self.viewing.viewer(), &self.filter, &entry).await? {
+            let (viewer, known) = (self.viewing.viewer(), self.viewing.known());
+            let change = self.connections.change(viewer, &self.filter, &mut self.search, known, &entry).await?;
+            if let Some(change) = change {
                 (self.told, self.checkpoint) = (entry.seq, Instant::now() + CHECKPOINT);
                 return Ok(change);
             }
@@ -226,10 +230,10 @@ struct Touch<'a> {
 
 impl<'a> Touch<'a> {
     /// What the viewer sees of an entry, by id.
-    fn visible(viewer: &Viewer, entry: &'a Entry) -> Vec<Self> {
+    fn visible(viewer: &Viewer, facts: &'a Facts) -> Vec<Self> {
         let sight = viewer.sight();
         let seen = |fact: &'a Option<Fact>| fact.as_ref().filter(|fact| sees_fact(sight, fact));
-        let touched = entry.facts.connections().iter().map(|touched| Self {
+        let touched = facts.connections().iter().map(|touched| Self {
             connection: touched.connection,
             before: seen(&touched.before),
             after: seen(&touched.after),

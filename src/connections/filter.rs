@@ -1,17 +1,19 @@
 //! What a [`ConnectionFilter`] means: as a condition on rows, and as a test of the journal's facts. Both stand side by
 //! side, so that a list and the changes that follow it agree.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use entity::{DisconnectionReason, Status, client, connection, disconnection};
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, QuerySelect, Select,
+    ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, Select,
     sea_query::{Expr, ExprTrait as _, SimpleExpr},
 };
 use uuid::Uuid;
 
-use super::{Connections, visibility};
+use super::{
+    Connections,
+    search::{Search, Searched},
+    visibility,
+};
 use crate::{
     access::Viewer,
     clock::to_microseconds,
@@ -63,7 +65,7 @@ impl ConnectionFilter {
     }
 
     /// What is searched for, folded; none where that is in every name.
-    fn term(&self) -> Option<String> {
+    pub(super) fn term(&self) -> Option<String> {
         self.search.as_deref().map(fold).filter(|term| !term.is_empty())
     }
 }
@@ -99,7 +101,7 @@ impl Connections {
     }
 
     /// The slugs of connectors in whose name the folded `term` stands, those without a file too.
-    fn connectors_named(&self, term: &str) -> Vec<String> {
+    pub(super) fn connectors_named(&self, term: &str) -> Vec<String> {
         let today = self.catalogue.all().map(|connector| (&connector.slug, &connector.name));
         let forgotten = self.forgotten_connectors().map(|row| (&row.slug, &row.name));
         today.chain(forgotten).filter(|(_, name)| fold(name).contains(term)).map(|(slug, _)| slug.clone()).collect()
@@ -161,7 +163,7 @@ fn reasons(viewer: &Viewer, wanted: &[DisconnectionReason]) -> Condition {
         .add(Condition::any().add(behind).add(on_its_own))
 }
 
-fn clients_named(viewer: &Viewer, term: &str) -> Select<client::Entity> {
+pub(super) fn clients_named(viewer: &Viewer, term: &str) -> Select<client::Entity> {
     client::Entity::find()
         .filter(client::Column::WorkspaceId.eq(viewer.workspace()))
         .filter(contains(client::Column::NameKey, term))
@@ -173,29 +175,13 @@ fn clients_named(viewer: &Viewer, term: &str) -> Select<client::Entity> {
 pub(super) struct FactTest<'a> {
     filter: &'a ConnectionFilter,
     user: Option<Uuid>,
-    searched: Option<Searched>,
+    searched: Option<&'a Searched>,
 }
 
-/// What is searched for, and which names it stands in today.
-struct Searched {
-    term: String,
-    connectors: HashSet<String>,
-    clients: HashSet<Uuid>,
-}
-
-impl Connections {
-    /// Makes `filter` ready. Only a search asks the database, once, for clients by the names they have today.
-    pub(super) async fn fact_test<'a>(&self, viewer: &Viewer, filter: &'a ConnectionFilter) -> Result<FactTest<'a>> {
-        let searched = match filter.term() {
-            None => None,
-            Some(term) => {
-                let named = clients_named(viewer, &term).select_only().column(client::Column::Id);
-                let clients: Vec<Uuid> = named.into_tuple().all(self.db.reader()).await?;
-                let connectors = self.connectors_named(&term).into_iter().collect();
-                Some(Searched { term, connectors, clients: clients.into_iter().collect() })
-            }
-        };
-        Ok(FactTest { filter, user: viewer.user(), searched })
+impl<'a> FactTest<'a> {
+    /// `search` has to be of the filter.
+    pub(super) fn new(viewer: &Viewer, filter: &'a ConnectionFilter, search: &'a Search) -> Self {
+        FactTest { filter, user: viewer.user(), searched: search.searched() }
     }
 }
 
@@ -212,7 +198,7 @@ impl FactTest<'_> {
             && filter.relation.as_ref().is_none_or(|wanted| wanted.iter().any(|relation| self.relates(*relation, fact)))
             && among_some(&filter.reason, fact.reason)
             && since.is_none_or(|since| fact.status_changed_at() > since)
-            && self.searched.as_ref().is_none_or(|searched| searched.finds(fact))
+            && self.searched.is_none_or(|searched| searched.finds(fact))
     }
 
     fn relates(&self, relation: Relation, fact: &Fact) -> bool {
@@ -220,14 +206,6 @@ impl FactTest<'_> {
             Relation::MadeByMe => fact.owner == Some(user),
             Relation::SharedWithMe => fact.shares.contains(&user),
         })
-    }
-}
-
-impl Searched {
-    fn finds(&self, fact: &Fact) -> bool {
-        self.connectors.contains(&fact.connector)
-            || fact.client.is_some_and(|client| self.clients.contains(&client))
-            || fold(&fact.name).contains(&self.term)
     }
 }
 
@@ -262,25 +240,24 @@ mod tests {
         }
     }
 
-    fn test(filter: &ConnectionFilter, user: Uuid) -> FactTest<'_> {
+    fn is_found(filter: &ConnectionFilter, user: Uuid, fact: &Fact) -> bool {
         let google: &[String] = &["google-ads".to_owned()];
-        let searched = |term: String| Searched {
-            connectors: google.iter().filter(|_| term == "google").cloned().collect(),
-            clients: [ACME].into_iter().filter(|_| term == "acme").collect(),
-            term,
-        };
-        FactTest { filter, user: Some(user), searched: filter.term().map(searched) }
+        let searched = filter.term().map(|term| {
+            let connectors = google.iter().filter(|_| term == "google").cloned().collect();
+            Searched::new(connectors, [ACME].into_iter().filter(|_| term == "acme").collect(), term)
+        });
+        FactTest { filter, user: Some(user), searched: searched.as_ref() }.matches(fact)
     }
 
     fn matches(filter: ConnectionFilter) -> bool {
-        test(&filter, ME).matches(&fact())
+        is_found(&filter, ME, &fact())
     }
 
     #[test]
     fn an_absent_condition_says_nothing() {
         assert!(matches(ConnectionFilter::default()));
         let nameless = Fact { client: None, owner: None, reason: None, ..fact() };
-        assert!(test(&ConnectionFilter::default(), ME).matches(&nameless));
+        assert!(is_found(&ConnectionFilter::default(), ME, &nameless));
     }
 
     #[test]
@@ -325,7 +302,7 @@ mod tests {
     #[test]
     fn a_relation_is_the_viewers_own() {
         let related = |user, relation| {
-            test(&ConnectionFilter { relation: Some(vec![relation]), ..Default::default() }, user).matches(&fact())
+            is_found(&ConnectionFilter { relation: Some(vec![relation]), ..Default::default() }, user, &fact())
         };
         assert!(related(ME, Relation::MadeByMe) && !related(ME, Relation::SharedWithMe));
         assert!(related(OTHER, Relation::SharedWithMe) && !related(OTHER, Relation::MadeByMe));

@@ -56,6 +56,7 @@ mod reading;
 mod reconnect;
 mod remove;
 mod renewals;
+mod search;
 mod settle;
 mod update;
 mod verdicts;
@@ -119,6 +120,7 @@ pub struct Connections {
     tasks: Tasks,
     /// Every connector that was ever known here.
     known: Arc<Vec<connector::Model>>,
+    searches: search::Searches,
 }
 
 /// What of the configuration concerns connections.
@@ -151,8 +153,21 @@ impl Connections {
     pub async fn new(parts: Parts) -> Result<Self> {
         let known = remember(&parts.db, &parts.catalogue).await?;
         let Parts { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, tasks } = parts;
-        let (settings, known) = (Arc::new(settings), Arc::new(known));
-        Ok(Self { db, journal, catalogue, provider, vault, clock, entropy, settings, providers, tasks, known })
+        let (settings, known, searches) = (Arc::new(settings), Arc::new(known), search::Searches::new());
+        Ok(Self {
+            db,
+            journal,
+            catalogue,
+            provider,
+            vault,
+            clock,
+            entropy,
+            settings,
+            providers,
+            tasks,
+            known,
+            searches,
+        })
     }
 
     /// The connector `slug`; the input `field` is to blame where there is none.

@@ -45,11 +45,11 @@ impl Datasets {
             Some(cursor) => Some(self.journal.place(viewer, Topic::Datasets, cursor).await?),
             None => None,
         };
-        let viewing = self.journal.follow_as(viewer, place).await?;
+        let viewing = self.journal.follow_as(viewer, Topic::Datasets, place).await?;
         Ok(stream::try_unfold((viewing, self.journal.clone()), move |(mut viewing, journal)| async move {
             loop {
                 let entry = viewing.next().await?;
-                if let Some(change) = change(&journal, viewing.viewer(), connection, &entry) {
+                if let Some(change) = change(&journal, viewing.viewer(), connection, &entry)? {
                     return Ok(Some((change, (viewing, journal))));
                 }
             }
@@ -58,8 +58,14 @@ impl Datasets {
 }
 
 /// What `entry` means to the viewer; none where it is about no dataset of theirs.
-fn change(journal: &Journal, viewer: &Viewer, connection: Option<Uuid>, entry: &Entry) -> Option<DatasetsChange> {
-    let fact = entry.facts.dataset()?;
+fn change(
+    journal: &Journal,
+    viewer: &Viewer,
+    connection: Option<Uuid>,
+    entry: &Entry,
+) -> Result<Option<DatasetsChange>> {
+    let facts = entry.facts(journal.counts())?;
+    let Some(fact) = facts.dataset() else { return Ok(None) };
     let sees = |through: &Through| {
         viewer.may_on(Action::See, through.owner, through.client, &through.shares)
             && connection.is_none_or(|wanted| wanted == through.connection)
@@ -69,9 +75,10 @@ fn change(journal: &Journal, viewer: &Viewer, connection: Option<Uuid>, entry: &
         // It was moved into sight, or out of it.
         (false, true) => DatasetsChangeKind::Created,
         (true, false) => DatasetsChangeKind::Removed,
-        (false, false) => return None,
+        (false, false) => return Ok(None),
     };
-    Some(DatasetsChange { cursor: journal.cursor(viewer, entry.seq), at: entry.at, kind, dataset: fact.dataset })
+    let cursor = journal.cursor(viewer, entry.seq);
+    Ok(Some(DatasetsChange { cursor, at: entry.at, kind, dataset: fact.dataset }))
 }
 
 fn kind(action: &str) -> DatasetsChangeKind {

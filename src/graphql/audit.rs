@@ -1,7 +1,6 @@
 //! The audit log as the API shows it.
 
 use async_graphql::{Context, ID, InputObject, Object};
-use entity::journal_entry;
 
 use super::{
     ApiError,
@@ -21,10 +20,10 @@ use crate::{
 };
 
 /// Something that was done.
-pub struct AuditEntry(journal_entry::Model);
+pub struct AuditEntry(journal::AuditEntry);
 
-impl From<journal_entry::Model> for AuditEntry {
-    fn from(row: journal_entry::Model) -> Self {
+impl From<journal::AuditEntry> for AuditEntry {
+    fn from(row: journal::AuditEntry) -> Self {
         Self(row)
     }
 }

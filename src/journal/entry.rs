@@ -1,18 +1,22 @@
 //! One entry of the journal: what happened, to what, by whom.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use entity::{Topic, journal_entry};
 use sea_orm::ActiveValue::Set;
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Facts;
+use super::{
+    Facts,
+    packed::{self, Packed, UnreadableError},
+};
 use crate::{
     access::Actor,
-    error::{Error, Result},
     ids::{Kind, NodeId},
+    telemetry,
 };
 
 /// An entry that is about to be written.
@@ -42,44 +46,47 @@ impl NewEntry {
             actor_job: Set(self.actor.job.map(str::to_owned)),
             subject_kind: Set(self.subject.kind.prefix().to_owned()),
             subject_id: Set(self.subject.id),
-            facts: Set(self.facts.pack()),
+            facts: Set(packed::pack(&self.facts)),
             details: Set(self.details),
         }
     }
 }
 
-/// An entry as it was written.
-#[derive(Debug, Clone)]
+/// An entry as it was written. What it touched stays packed until someone looks at it.
+#[derive(Debug)]
 pub struct Entry {
     pub seq: i64,
-    pub id: Uuid,
-    pub topic: Topic,
-    pub action: Cow<'static, str>,
+    pub action: String,
     pub at: DateTime<Utc>,
     pub actor_user: Option<Uuid>,
     pub actor_key: Option<Uuid>,
-    pub subject: NodeId,
-    pub facts: Facts,
-    pub details: Value,
+    pub subject: Uuid,
+    /// None for a kind that this version does not know.
+    pub subject_kind: Option<Kind>,
+    pub(super) facts: Packed,
+    /// JSON.
+    pub(super) details: String,
 }
 
-impl TryFrom<journal_entry::Model> for Entry {
-    type Error = Error;
+/// The part of the details that followers are told.
+#[derive(Deserialize)]
+struct Named {
+    disconnection: Option<Uuid>,
+}
 
-    fn try_from(row: journal_entry::Model) -> Result<Self> {
-        let kind =
-            Kind::from_prefix(&row.subject_kind).ok_or_else(|| Error::internal("an entry about no known kind"))?;
-        Ok(Self {
-            seq: row.seq,
-            id: row.id,
-            topic: row.topic,
-            action: Cow::Owned(row.action),
-            at: row.at,
-            actor_user: row.actor_user,
-            actor_key: row.actor_key,
-            subject: NodeId { kind, id: row.subject_id },
-            facts: Facts::unpack(row.facts.as_deref())?,
-            details: row.details,
+impl Entry {
+    /// What it touched.
+    pub fn facts(&self, counts: &telemetry::Journal) -> Result<Arc<Facts>, UnreadableError> {
+        self.facts.facts(counts)
+    }
+
+    /// The disconnection that it began or ended.
+    pub fn disconnection(&self, counts: &telemetry::Journal) -> Result<Option<Uuid>, UnreadableError> {
+        let named: Result<Named, _> = serde_json::from_str(&self.details);
+        named.map(|named| named.disconnection).map_err(|error| {
+            let error = UnreadableError::Damaged(error.to_string());
+            counts.unreadable(error.kind());
+            error
         })
     }
 }

@@ -1,14 +1,12 @@
 //! What an entry keeps of each thing it touched, so that filters and visibility can be judged later, as they were
-//! before and after: packed, since one entry may touch 10,000 connections.
+//! before and after. How that is stored is [`super::packed`]'s.
 
 use chrono::{DateTime, Utc};
 use entity::{DisconnectionReason, Status};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
-
-/// What an entry touched.
+/// What an entry touched. A change of these types is a new layout: see [`super::packed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Facts {
     None,
@@ -74,18 +72,6 @@ pub struct Through {
 }
 
 impl Facts {
-    pub(super) fn pack(&self) -> Option<Vec<u8>> {
-        // Facts are plain data: postcard cannot fail on them.
-        let bytes = postcard::to_stdvec(self).unwrap_or_default();
-        (*self != Self::None).then(|| lz4_flex::compress_prepend_size(&bytes))
-    }
-
-    pub(super) fn unpack(packed: Option<&[u8]>) -> Result<Self> {
-        let Some(packed) = packed else { return Ok(Self::None) };
-        let bytes = lz4_flex::decompress_size_prepended(packed).map_err(|error| Error::internal(error.to_string()))?;
-        postcard::from_bytes(&bytes).map_err(|error| Error::internal(error.to_string()))
-    }
-
     /// The connections it touched.
     pub fn connections(&self) -> &[Touched] {
         match self {
@@ -108,35 +94,5 @@ impl Facts {
             Self::Dataset(fact) => Some(fact),
             Self::None | Self::Connections(_) | Self::Notifications(_) => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ten_thousand_connections_pack_small_and_come_back_whole() {
-        let fact = |status| Fact {
-            name: "Search".to_owned(),
-            connector: "google-ads".to_owned(),
-            authorization: Uuid::from_u128(1),
-            client: Some(Uuid::from_u128(2)),
-            owner: Some(Uuid::from_u128(3)),
-            shares: vec![Uuid::from_u128(4)],
-            status,
-            status_changed_at: 7,
-            reason: None,
-        };
-        let touched = (0..10_000).map(|id| Touched {
-            connection: Uuid::from_u128(id),
-            before: Some(fact(Status::Connected)),
-            after: Some(fact(Status::Disconnected)),
-        });
-        let facts = Facts::Connections(touched.collect());
-        let packed = facts.pack().unwrap();
-        assert!(packed.len() < 1_000_000, "{}", packed.len());
-        assert_eq!(Facts::unpack(Some(&packed)).unwrap(), facts);
-        assert_eq!(Facts::None.pack(), None);
     }
 }

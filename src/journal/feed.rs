@@ -1,4 +1,4 @@
-//! Delivery within a node: each workspace that someone follows is read once, and every follower gets the same entries.
+//! Delivery within a node: each workspace that someone follows is read once, and every follower hears of the same rows.
 
 use std::{
     collections::HashMap,
@@ -9,20 +9,26 @@ use std::{
     time::Duration,
 };
 
-use entity::journal_entry;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use entity::{Topic, journal_head};
+use sea_orm::EntityTrait;
 use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
-use super::{BATCH, Entry};
+use super::{
+    replay::{Chunk, Replays},
+    stored::{self, Content, Range, Row},
+};
 use crate::{
     db::Db,
     error::Result,
     tasks::{Rounds, Tasks, round_limit},
+    telemetry,
 };
 
 /// How many entries a follower may be behind before it reads them from the database again.
 const BACKLOG: usize = 256;
+/// The bytes of an entry that is handed out whole; those of a larger one each follower reads, together with the others.
+const LIVE_BYTES: usize = 32 * 1024;
 /// What the log and the numbers call the loop of a feed.
 const LOOP: &str = "journal feed";
 
@@ -31,20 +37,27 @@ pub(super) struct Feeds {
     db: Db,
     tasks: Tasks,
     slow_tick: Duration,
+    counts: telemetry::Journal,
+    pub(super) replays: Replays,
     feeds: Mutex<HashMap<Uuid, Weak<Feed>>>,
 }
 
-struct Feed {
+/// The delivery of one workspace's journal.
+pub(super) struct Feed {
     workspace: Uuid,
     rung: Notify,
+    counts: telemetry::Journal,
     /// The last number that was handed out.
     last: AtomicI64,
-    entries: broadcast::Sender<Arc<Entry>>,
+    heard: broadcast::Sender<Arc<Row>>,
+    /// Followers read in turn, so that the next finds what the one before it read.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Feeds {
-    pub(super) fn new(db: Db, tasks: Tasks, slow_tick: Duration) -> Self {
-        Self { db, tasks, slow_tick, feeds: Mutex::default() }
+    pub(super) fn new(db: Db, tasks: Tasks, slow_tick: Duration, counts: telemetry::Journal) -> Self {
+        let replays = Replays::new(db.clone(), counts.clone());
+        Self { db, tasks, slow_tick, counts, replays, feeds: Mutex::default() }
     }
 
     /// Something may have happened in `workspace`.
@@ -60,25 +73,23 @@ impl Feeds {
         feeds.values().filter_map(Weak::upgrade).for_each(|feed| feed.rung.notify_one());
     }
 
-    pub(super) async fn follow(&self, workspace: Uuid, after: Option<i64>) -> Result<Following> {
-        let feed = self.join(workspace).await?;
-        let live = feed.entries.subscribe();
-        let last = feed.last.load(Ordering::Acquire);
-        Ok(Following {
-            db: self.db.clone(),
-            at: after.unwrap_or(last),
-            behind: after.is_some_and(|after| after < last),
-            backlog: Vec::new().into_iter(),
-            live,
-            feed,
-        })
-    }
-
     /// The last number that was handed out in each workspace that somebody follows.
     pub(super) fn handed_out(&self) -> Vec<(Uuid, i64)> {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let running = feeds.values().filter_map(Weak::upgrade);
-        running.map(|feed| (feed.workspace, feed.last.load(Ordering::Acquire))).collect()
+        running.map(|feed| (feed.workspace, feed.last())).collect()
+    }
+
+    /// What follows the number `at` on `topic`, up to `until`: as another follower read it, or read now.
+    pub(super) async fn replay(&self, feed: &Feed, topic: Topic, at: i64, until: i64) -> Result<Arc<Chunk>> {
+        if let Some(chunk) = self.replays.shared(feed.workspace, topic, at) {
+            return Ok(chunk);
+        }
+        let _turn = feed.turn.lock().await;
+        match self.replays.shared(feed.workspace, topic, at) {
+            Some(chunk) => Ok(chunk),
+            None => self.replays.read(Range { workspace: feed.workspace, after: at, until }, topic).await,
+        }
     }
 
     fn running(&self, workspace: Uuid) -> Option<Arc<Feed>> {
@@ -86,16 +97,18 @@ impl Feeds {
         feeds.get(&workspace).and_then(Weak::upgrade)
     }
 
-    async fn join(&self, workspace: Uuid) -> Result<Arc<Feed>> {
+    /// The feed of a workspace, which runs as long as somebody holds it.
+    pub(super) async fn join(&self, workspace: Uuid) -> Result<Arc<Feed>> {
         if let Some(feed) = self.running(workspace) {
             return Ok(feed);
         }
-        let head = entity::journal_head::Entity::find_by_id(workspace).one(self.db.reader()).await?;
         let feed = Arc::new(Feed {
             workspace,
             rung: Notify::new(),
-            last: AtomicI64::new(head.map_or(0, |head| head.seq)),
-            entries: broadcast::Sender::new(BACKLOG),
+            counts: self.counts.clone(),
+            last: AtomicI64::new(head(&self.db, workspace).await?),
+            heard: broadcast::Sender::new(BACKLOG),
+            turn: tokio::sync::Mutex::default(),
         });
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         // Another follower may have come first.
@@ -123,74 +136,48 @@ async fn run(feed: Weak<Feed>, db: Db, slow_tick: Duration, mut rounds: Rounds) 
 }
 
 impl Feed {
+    /// The last number that was handed out; everything up to it is committed.
+    pub(super) fn last(&self) -> i64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// What is handed out from now on, and the number after which that begins.
+    pub(super) fn listen(&self) -> (broadcast::Receiver<Arc<Row>>, i64) {
+        // In this order: what is handed out in between is heard, and known to be no news.
+        let live = self.heard.subscribe();
+        (live, self.last())
+    }
+
     async fn hand_out(&self, db: &Db) -> Result<()> {
-        loop {
-            let entries = read(db, self.workspace, self.last.load(Ordering::Acquire), BATCH).await?;
-            let more = entries.len() as u64 == BATCH;
-            for entry in entries {
-                self.last.store(entry.seq, Ordering::Release);
+        let head = head(db, self.workspace).await?;
+        while self.last() < head {
+            let range = Range { workspace: self.workspace, after: self.last(), until: head };
+            let read = stored::rows(db, range, None, BACKLOG as u64, LIVE_BYTES).await?;
+            // At once, so that whoever hears the first of them knows how far the others are known.
+            self.last.store(read.through, Ordering::Release);
+            for row in read.rows {
+                self.count(&row);
                 // Without followers there is nobody to miss it.
-                let _ = self.entries.send(Arc::new(entry));
+                let _ = self.heard.send(Arc::new(row));
             }
-            if !more {
-                return Ok(());
-            }
+        }
+        Ok(())
+    }
+
+    /// Counts a row that not everything can be read of.
+    fn count(&self, row: &Row) {
+        if row.topic.is_none() {
+            self.counts.unreadable("unknown_topic");
+            tracing::warn!(workspace = %self.workspace, row.seq, "an entry of the journal has an unknown topic");
+        } else if let Content::Unreadable(error) = &row.entry {
+            self.counts.unreadable(error.kind());
+            tracing::warn!(workspace = %self.workspace, row.seq, %error, "an entry of the journal cannot be read");
         }
     }
 }
 
-/// One follower's way through a workspace's journal.
-pub struct Following {
-    db: Db,
-    /// The last number that was passed on.
-    at: i64,
-    /// Whether there is more in the database before the live entries.
-    behind: bool,
-    backlog: std::vec::IntoIter<Entry>,
-    live: broadcast::Receiver<Arc<Entry>>,
-    feed: Arc<Feed>,
-}
-
-impl Following {
-    /// The last number that was passed on.
-    pub fn at(&self) -> i64 {
-        self.at
-    }
-
-    /// The next entry, in order, each once. Dropping the call loses nothing.
-    pub async fn next(&mut self) -> Result<Arc<Entry>> {
-        loop {
-            if let Some(entry) = self.backlog.next() {
-                self.at = entry.seq;
-                return Ok(Arc::new(entry));
-            }
-            if self.behind {
-                let entries = read(&self.db, self.feed.workspace, self.at, BATCH).await?;
-                self.behind = entries.len() as u64 == BATCH;
-                self.backlog = entries.into_iter();
-                continue;
-            }
-            match self.live.recv().await {
-                Ok(entry) if entry.seq <= self.at => {}
-                Ok(entry) if entry.seq == self.at + 1 => {
-                    self.at = entry.seq;
-                    return Ok(entry);
-                }
-                // Some were missed. (The feed lives as long as its followers: it is never closed.)
-                Ok(_) | Err(_) => self.behind = true,
-            }
-        }
-    }
-}
-
-/// Up to `limit` entries that follow `after`.
-pub(super) async fn read(db: &Db, workspace: Uuid, after: i64, limit: u64) -> Result<Vec<Entry>> {
-    let rows = journal_entry::Entity::find()
-        .filter(journal_entry::Column::WorkspaceId.eq(workspace))
-        .filter(journal_entry::Column::Seq.gt(after))
-        .order_by_asc(journal_entry::Column::Seq)
-        .limit(limit)
-        .all(db.reader())
-        .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+/// The last number of a workspace's journal.
+pub(super) async fn head(db: &Db, workspace: Uuid) -> Result<i64> {
+    let head = journal_head::Entity::find_by_id(workspace).one(db.reader()).await?;
+    Ok(head.map_or(0, |head| head.seq))
 }

@@ -10,7 +10,10 @@ mod entry;
 mod facts;
 mod feed;
 mod lag;
+mod packed;
 mod refusals;
+mod replay;
+mod stored;
 mod sweep;
 mod viewing;
 
@@ -24,11 +27,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub use audit::{ATTEMPT_STARTED, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESHED};
+pub use audit::{ATTEMPT_STARTED, AuditEntry, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESHED};
 pub use entry::{Entry, NewEntry};
 pub use facts::{DatasetFact, Fact, Facts, Through, Told, Touched};
-pub use feed::Following;
+pub use packed::UnreadableError;
 pub use refusals::{REFUSED, Refusals};
+pub use replay::Chunk;
 pub use viewing::{DEACTIVATED, KEY_REVOKED, ROLE_CHANGED, Viewing};
 
 use crate::{
@@ -38,13 +42,14 @@ use crate::{
     error::{Error, Result},
     ids,
     tasks::Tasks,
+    telemetry,
 };
 use doorbell::Doorbell;
 use feed::Feeds;
 
 /// What a journal cursor is sealed for.
 const CURSOR: &str = "journal";
-/// How many entries are read or written in one statement.
+/// How many entries are written in one statement.
 const BATCH: u64 = 500;
 
 /// Writes and follows the journal; cheap to clone.
@@ -55,6 +60,7 @@ pub struct Journal {
     entropy: SharedEntropy,
     feeds: Arc<Feeds>,
     doorbell: Arc<Doorbell>,
+    counts: telemetry::Journal,
 }
 
 impl Journal {
@@ -65,10 +71,11 @@ impl Journal {
         entropy: SharedEntropy,
         tasks: Tasks,
         slow_tick: Duration,
+        counts: telemetry::Journal,
     ) -> Result<Self> {
-        let feeds = Arc::new(Feeds::new(db.clone(), tasks.clone(), slow_tick));
+        let feeds = Arc::new(Feeds::new(db.clone(), tasks.clone(), slow_tick, counts.clone()));
         let doorbell = Arc::new(Doorbell::new(&db, Arc::clone(&feeds), &tasks).await?);
-        Ok(Self { db, clock, entropy, feeds, doorbell })
+        Ok(Self { db, clock, entropy, feeds, doorbell, counts })
     }
 
     /// Numbers `entries`, writes them, commits `txn` and rings. Returns the journal's last number.
@@ -108,8 +115,12 @@ impl Journal {
 
     /// The last number of the workspace's journal.
     pub async fn head(&self, workspace: Uuid) -> Result<i64> {
-        let head = journal_head::Entity::find_by_id(workspace).one(self.db.reader()).await?;
-        Ok(head.map_or(0, |head| head.seq))
+        feed::head(&self.db, workspace).await
+    }
+
+    /// Counts what is read of the journal, and what cannot be.
+    pub fn counts(&self) -> &telemetry::Journal {
+        &self.counts
     }
 
     /// The place `seq` as `viewer` may hand it back.
@@ -127,16 +138,6 @@ impl Journal {
         let floor = journal_floor::Entity::find_by_id((viewer.workspace(), topic)).one(self.db.reader()).await?;
         let swept = floor.is_some_and(|floor| seq < floor.seq);
         if swept || seq > self.head(viewer.workspace()).await? { Err(Error::CursorExpired) } else { Ok(seq) }
-    }
-
-    /// Up to `limit` entries that follow the number `after`, in order.
-    pub async fn read(&self, workspace: Uuid, after: i64, limit: u64) -> Result<Vec<Entry>> {
-        feed::read(&self.db, workspace, after, limit).await
-    }
-
-    /// Everything that follows `after`, or what comes from now on, without end.
-    pub async fn follow(&self, workspace: Uuid, after: Option<i64>) -> Result<Following> {
-        self.feeds.follow(workspace, after).await
     }
 
     /// Entries for people to read, newest first: the audit log builds on it.

@@ -53,7 +53,7 @@ impl Notifications {
             Some(cursor) => Some(self.journal.place(viewer, Topic::Notifications, cursor).await?),
             None => None,
         };
-        let viewing = self.journal.follow_as(viewer, place).await?;
+        let viewing = self.journal.follow_as(viewer, Topic::Notifications, place).await?;
         let walk = Walk { tray: self.clone(), viewing, action, most, ready: VecDeque::new() };
         Ok(stream::try_unfold(walk, |mut walk| async move {
             let event = walk.next().await?;
@@ -78,12 +78,13 @@ impl Walk {
                 return Ok(event);
             }
             let entry = self.viewing.next().await?;
-            if entry.topic != Topic::Notifications || entry.action != self.action {
+            if entry.action != self.action {
                 continue;
             }
             let mine = |told: &&crate::journal::Told| Some(told.user) == self.viewing.viewer().user();
-            let ids: Vec<Uuid> =
-                entry.facts.notifications().iter().filter(mine).map(|told| told.notification).collect();
+            let facts = entry.facts(self.tray.journal.counts())?;
+            let ids: Vec<Uuid> = facts.notifications().iter().filter(mine).map(|told| told.notification).collect();
+            drop(facts);
             for part in ids.chunks(self.most) {
                 let notifications = self.tray.by_ids(self.viewing.viewer(), part).await?;
                 if !notifications.is_empty() {

@@ -2,13 +2,14 @@
 //! the log tells of a request.
 //!
 //! Each server has a registry of its own. What is counted is a group a file, made of what it is about: [`Operations`],
-//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Letters`], [`Panics`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
+//! [`Sockets`], [`HttpRequests`], [`Jobs`], [`Letters`], [`Panics`], [`Journal`], [`Providers`], and what is looked up when somebody reads ([`Snapshot`]).
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>. A label holds a word of the code, of the schema or of the
 //! catalogue, never one that a client chose: every value of a label is kept for good. No number tells one tenant or person from another.
 
 mod http;
 mod jobs;
+mod journal;
 mod letters;
 mod operations;
 mod panics;
@@ -24,6 +25,7 @@ use prometheus_client::{encoding::prometheus_text, registry::Registry};
 
 pub use http::HttpRequests;
 pub use jobs::Jobs;
+pub use journal::Journal;
 pub use letters::Letters;
 pub use operations::{Operations, Running};
 pub use panics::Panics;
@@ -47,6 +49,7 @@ pub struct Telemetry {
     pub jobs: Jobs,
     pub letters: Letters,
     pub panics: Panics,
+    pub journal: Journal,
     pub providers: Providers,
     server: Server,
     registry: Arc<Registry>,
@@ -60,9 +63,10 @@ impl Telemetry {
         let (operations, sockets) = (Operations::register(ours), Sockets::register(ours));
         let (http, jobs, server) = (HttpRequests::register(ours), Jobs::register(ours), Server::register(ours));
         let (letters, providers) = (Letters::register(ours), Providers::register(ours));
-        let panics = Panics::register(ours);
+        let (panics, journal) = (Panics::register(ours), Journal::register(ours));
         server::register_process(&mut registry, now);
-        Self { operations, sockets, http, jobs, letters, panics, providers, server, registry: Arc::new(registry) }
+        let registry = Arc::new(registry);
+        Self { operations, sockets, http, jobs, letters, panics, journal, providers, server, registry }
     }
 
     /// Everything, with what was looked up just now, as [`MEDIA_TYPE`].

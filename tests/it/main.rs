@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "one binary: a module shows the others what they share")]
 
 mod agency;
+mod agreeing;
 mod api_keys;
 mod attempts;
 mod audit;
@@ -55,6 +56,7 @@ mod reconnecting;
 mod reminders;
 mod removing;
 mod renewing;
+mod replaying;
 mod reporting;
 mod roles;
 mod schema;
