@@ -133,7 +133,7 @@ CREATE INDEX authorization_ends ON "authorization" (status, expires_at)
 DROP INDEX authorization_failing;
 CREATE INDEX authorization_failing ON "authorization" (connector, workspace_id, failing_since)
     WHERE removed_at IS NULL AND failing_since IS NOT NULL;
-CREATE INDEX authorization_client_accepted ON "authorization" (workspace_id, connector, client_accepted_at)
+CREATE INDEX authorization_client_accepted ON "authorization" (connector, workspace_id, client_accepted_at)
     WHERE removed_at IS NULL AND client_accepted_at IS NOT NULL;
 CREATE INDEX authorization_of_connector ON "authorization" (connector, workspace_id, status) WHERE removed_at IS NULL;
 

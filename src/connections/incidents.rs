@@ -117,17 +117,20 @@ impl Connections {
         let theirs = || {
             live()
                 .select_only()
-                .column_as(authorization::Column::Id.count(), "count")
                 .filter(authorization::Column::WorkspaceId.eq(*workspace))
                 .filter(authorization::Column::Connector.eq(connector))
                 .filter(authorization::Column::Status.ne(Status::Disconnected))
         };
-        let failing = theirs().filter(authorization::Column::FailingSince.lte(since));
-        let count = async |select: Select<authorization::Entity>| -> Result<i64> {
-            Ok(select.into_tuple().one(self.db.reader()).await?.unwrap_or_default())
-        };
-        let (failing, all) = (count(failing).await?, count(theirs()).await?);
-        Ok(failing >= AT_LEAST && failing * 2 > all)
+        let failing = theirs()
+            .filter(authorization::Column::FailingSince.lte(since))
+            .column_as(authorization::Column::Id.count(), "failing");
+        let failing: i64 = failing.into_tuple().one(self.db.reader()).await?.unwrap_or_default();
+        if failing < AT_LEAST {
+            return Ok(false);
+        }
+        // They are most where there are not twice as many: no more need to be counted.
+        let twice = theirs().expr(Expr::value(1)).offset(failing.unsigned_abs() * 2 - 1).limit(1);
+        Ok(twice.into_tuple::<i32>().one(self.db.reader()).await?.is_none())
     }
 
     /// Where this server's own OAuth client is refused, and nothing has been accepted since.
@@ -144,15 +147,17 @@ impl Connections {
             .await?;
         let mut places = Vec::new();
         for (workspace, connector, refused_at) in refused {
-            let accepted: Option<Option<DateTime<Utc>>> = live()
+            let accepted: Option<i32> = live()
                 .select_only()
-                .column_as(authorization::Column::ClientAcceptedAt.max(), "accepted_at")
+                .expr(Expr::value(1))
                 .filter(authorization::Column::WorkspaceId.eq(workspace))
                 .filter(authorization::Column::Connector.eq(connector.as_str()))
+                .filter(authorization::Column::ClientAcceptedAt.gte(refused_at))
+                .limit(1)
                 .into_tuple()
                 .one(self.db.reader())
                 .await?;
-            if accepted.flatten().is_none_or(|accepted_at| accepted_at < refused_at) {
+            if accepted.is_none() {
                 places.push((workspace, connector));
             }
         }

@@ -75,3 +75,4 @@ mod tray;
 mod truth;
 mod updating;
 mod visibility;
+mod writing_little;
