@@ -2,7 +2,10 @@
 //!
 //! The only place that reads the wall clock or the system's random source; the linter keeps it so.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
@@ -10,6 +13,12 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 pub trait Clock: Send + Sync + 'static {
     /// Now, cut to microseconds, as both databases keep it.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Goes by what another clock showed in between: `theirs`, asked for at `asked` and known at `known`, both of this clock.
+    /// How far that moved it. A clock that somebody else sets stays as it is.
+    fn follow(&self, _asked: DateTime<Utc>, _theirs: DateTime<Utc>, _known: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 /// A clock that many parts share.
@@ -23,6 +32,42 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> DateTime<Utc> {
         to_microseconds(Utc::now())
+    }
+}
+
+/// A clock that goes by the one that all nodes share, the database's: deadlines that one node writes and another reads mean
+/// the same to both, however wrong the clocks of their machines are.
+pub struct NodeClock {
+    machine: SharedClock,
+    /// How far the shared clock is ahead of the machine's, in microseconds.
+    ahead: AtomicI64,
+}
+
+/// What took longer to ask for says too little.
+const SLOWEST_ANSWER: TimeDelta = TimeDelta::seconds(2);
+/// Less than this is not worth a jump.
+const CLOSE_ENOUGH: TimeDelta = TimeDelta::milliseconds(20);
+
+impl NodeClock {
+    pub fn over(machine: SharedClock) -> Self {
+        Self { machine, ahead: AtomicI64::new(0) }
+    }
+}
+
+impl Clock for NodeClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.machine.now() + TimeDelta::microseconds(self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn follow(&self, asked: DateTime<Utc>, theirs: DateTime<Utc>, known: DateTime<Utc>) -> TimeDelta {
+        let took = known - asked;
+        // It was read at some moment between: the middle is off by half of that at most.
+        let off = theirs - (asked + took / 2);
+        if took > SLOWEST_ANSWER || off.abs() <= took / 2 + CLOSE_ENOUGH {
+            return TimeDelta::zero();
+        }
+        self.ahead.fetch_add(off.num_microseconds().unwrap_or_default(), Ordering::Relaxed);
+        off
     }
 }
 
@@ -81,6 +126,32 @@ mod tests {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(self.0);
         }
+    }
+
+    struct Still(DateTime<Utc>);
+    impl Clock for Still {
+        fn now(&self) -> DateTime<Utc> {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_node_goes_by_the_shared_clock_and_does_not_jump_for_what_an_answer_took() {
+        let noon: DateTime<Utc> = "2026-03-02T12:00:00Z".parse().unwrap();
+        let machine = noon + TimeDelta::minutes(5);
+        let clock = NodeClock::over(Arc::new(Still(machine)));
+        let ms = TimeDelta::milliseconds;
+        assert_eq!(clock.follow(machine, noon, machine + ms(2_001)), TimeDelta::zero(), "too slow to tell");
+        assert_eq!(clock.now(), machine);
+        assert_eq!(clock.follow(machine, noon + ms(50), machine + ms(100)), TimeDelta::minutes(-5));
+        assert_eq!(clock.now(), noon);
+        for (off, took) in [(0, 0), (20, 0), (-20, 0), (70, 100), (500, 1_000)] {
+            let moved = clock.follow(noon, noon + ms(took / 2 + off), noon + ms(took));
+            assert_eq!(moved, TimeDelta::zero(), "{off} ms off, in an answer that took {took} ms");
+        }
+        assert_eq!(clock.follow(noon, noon + ms(21), noon), ms(21));
+        assert_eq!(clock.now(), noon + ms(21));
+        assert_eq!(Still(noon).follow(noon, machine, noon), TimeDelta::zero(), "another clock is set by others");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
 use url::{Host, Url};
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub job_tick: Duration,
     /// How long the journal is kept.
     pub journal_keep: JournalKeep,
+    /// How long disconnections that ended, incidents and what was removed are kept.
+    pub history_keep: TimeDelta,
     pub limits: Limits,
     pub logging: Logging,
     /// What is odd, but no reason not to start.
@@ -139,6 +142,7 @@ impl Config {
         let probe_interval = reader.read("probe_interval", parse::probe_interval);
         let job_tick = reader.read("job_tick", parse::job_tick);
         let journal_keep = reader.read("journal_keep", keep::parse);
+        let history_keep = reader.read("history_keep", parse::history_keep);
         let limits = limits::read(reader);
         let logging = Logging::read(reader);
         reader.warn_of_unsupported();
@@ -158,6 +162,7 @@ impl Config {
             probe_interval: probe_interval?,
             job_tick: job_tick?,
             journal_keep: journal_keep?,
+            history_keep: history_keep?,
             limits,
             logging: logging?,
             warnings: reader.take_warnings(),

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
-//!      → journal, catalogue, vault, mail → access → pages, patch, claims → ids, cursor, error, config, db
+//!      → journal, catalogue, vault, mail → access → pages, patch, claims, retention → ids, cursor, error, config, db
 //!      → tasks → clock, line, retries, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
@@ -34,6 +34,7 @@ pub mod pages;
 pub mod patch;
 pub mod people;
 pub mod provider;
+pub mod retention;
 pub mod retries;
 pub mod sandbox;
 mod spelling;

@@ -7,7 +7,7 @@
 mod conversation;
 mod form;
 mod idle;
-mod metered;
+mod replies;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ pub mod reminder_disconnection;
 pub mod snapshot;
 pub mod snapshot_part;
 pub mod user;
+pub mod wait_request;
 pub mod workspace;
 
 pub use kinds::{

@@ -24,7 +24,7 @@ pub use demo::demo;
 use crate::{
     access::{Authenticator, Bind, IdentityProvider, JwtSecret},
     catalogue::Catalogue,
-    clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy},
+    clock::{NodeClock, SharedClock, SharedEntropy, SystemClock, SystemEntropy},
     config::{Config, Problem, variable},
     connections::{self, Connections},
     datasets::{self, Datasets},
@@ -68,7 +68,7 @@ pub struct Outside {
 impl Default for Outside {
     fn default() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(NodeClock::over(Arc::new(SystemClock))),
             entropy: Arc::new(SystemEntropy),
             resolver: Arc::new(SystemResolver),
             database_deadline: db::DEADLINE,
@@ -114,6 +114,8 @@ impl App {
             Some(watch) => db.watched(watch),
             None => db,
         };
+        // Before anything is written by it.
+        jobs::compare_clocks(&db, &*clock).await.map_err(broken)?;
         // Plans go by it, and a migration or a restored file may have brought much.
         if let Err(error) = db.optimize().await {
             tracing::warn!(%error, "the database could not look at how its tables have grown");
@@ -165,6 +167,7 @@ impl App {
         }
         let jobs = Jobs::new(jobs::Parts {
             db: db.clone(),
+            clock: clock.clone(),
             connections: connections.clone(),
             datasets: datasets.clone(),
             notifications: notifications.clone(),
@@ -330,5 +333,6 @@ fn job_settings(config: &Config) -> jobs::Settings {
     jobs::Settings {
         tick: config.job_tick,
         keep: topics.into_iter().map(|topic| (topic, config.journal_keep.of(topic))).collect(),
+        history: config.history_keep,
     }
 }

@@ -10,7 +10,7 @@ use figment::{
 use super::problem::{Problem, Problems};
 
 /// Every setting, but those of connectors (`oauth`), as the file spells it.
-pub(super) const KEYS: [&str; 34] = [
+pub(super) const KEYS: [&str; 35] = [
     "listen",
     "public_url",
     "database_url",
@@ -23,6 +23,7 @@ pub(super) const KEYS: [&str; 34] = [
     "probe_interval",
     "job_tick",
     "journal_keep",
+    "history_keep",
     "log",
     "log_format",
     "max_body",
@@ -48,13 +49,14 @@ pub(super) const KEYS: [&str; 34] = [
 ];
 
 /// The defaults of what has one; those of the limits are [`super::Limits::default`].
-pub(super) const DEFAULTS: [(&str, &str); 8] = [
+pub(super) const DEFAULTS: [(&str, &str); 9] = [
     ("listen", "127.0.0.1:8080"),
     ("database_url", "sqlite://patchbay.db"),
     ("database_pool", "10"),
     ("probe_interval", "15m"),
     ("job_tick", "5s"),
     ("journal_keep", "90d"),
+    ("history_keep", "2y"),
     ("log", "info"),
     ("log_format", "text"),
 ];

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use chrono::TimeDelta;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -105,6 +106,12 @@ pub(super) fn probe_interval(text: &str) -> Parsed<Duration> {
 
 pub(super) fn job_tick(text: &str) -> Parsed<Duration> {
     within(text, Duration::from_millis(10)..=Duration::from_secs(60), "10ms and 1m")
+}
+
+pub(super) fn history_keep(text: &str) -> Parsed<TimeDelta> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let span = within(text, DAY * 30..=DAY * 36_600, "30d and 100y")?;
+    TimeDelta::from_std(span).map_err(|_| "must be between 30d and 100y".to_owned())
 }
 
 /// A span of time as people write it: `15m`, `1h 30m`.

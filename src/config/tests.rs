@@ -40,6 +40,7 @@ fn with_two_secrets_set_the_rest_has_defaults() {
     assert_eq!(config.probe_interval, Duration::from_secs(900));
     assert_eq!(config.job_tick, Duration::from_secs(5));
     assert_eq!(config.journal_keep.of(entity::Topic::Audit), TimeDelta::days(90));
+    assert!(config.history_keep > TimeDelta::days(729));
     assert_eq!(config.logging, Logging { filter: "info".to_owned(), format: LogFormat::Text });
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.warnings, []);
@@ -248,6 +249,15 @@ fn a_span_or_a_size_that_is_absurd_is_refused_at_start_with_its_bounds() {
 fn the_journals_longest_span_is_a_time_that_there_is() {
     let keep = with(&[("PATCHBAY_JOURNAL_KEEP", "100y")]).journal_keep.of(entity::Topic::Audit);
     assert!(chrono::DateTime::UNIX_EPOCH.checked_sub_signed(keep).is_some());
+}
+
+#[test]
+fn history_is_kept_for_a_month_at_least_and_not_for_ever() {
+    assert_eq!(with(&[("PATCHBAY_HISTORY_KEEP", "30d")]).history_keep, TimeDelta::days(30));
+    for wrong in ["29d", "101y", "for ever"] {
+        let said = complaints("", &[("PATCHBAY_HISTORY_KEEP", wrong)]);
+        assert!(said.contains("PATCHBAY_HISTORY_KEEP"), "{wrong}: {said}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Somebody asks whether a connection works, or says that it does not: it is looked at now.
 
-use entity::{Detector, DisconnectionReason, Status, Topic, authorization, connection};
+use entity::{Detector, DisconnectionReason, Endpoint, Status, Topic, authorization, connection};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ impl Connections {
         viewer.may(Action::Tend)?;
         let row = self.tended(viewer, connection, Action::Tend).await?;
         let behind = self.authorization_of(&row).await?;
-        self.require_not_quiet(&behind)?;
+        self.require_not_quiet(&behind).await?;
         self.examine(Occasion::Check, connection).await?;
         let found = self.tended(viewer, connection, Action::Tend).await?;
         let seen = last_checked(&found, &self.authorization_of(&found).await?);
@@ -56,7 +56,7 @@ impl Connections {
             UserError::new(UserErrorCode::NotConfigured, gone).at(["connectionId"])
         })?;
         if connector.has_probe() || connector.probe.asks_of(row.account_id.as_deref()).is_some() {
-            self.require_not_quiet(&self.authorization_of(&row).await?)?;
+            self.require_not_quiet(&self.authorization_of(&row).await?).await?;
             self.examine(Occasion::Report, row.id).await?;
         } else {
             self.believe(viewer, &row, &report, &connector.name, &message).await?;
@@ -86,12 +86,11 @@ impl Connections {
         change.commit().await
     }
 
-    /// The API must not have asked to be left alone about it.
-    fn require_not_quiet(&self, row: &authorization::Model) -> Result<()> {
-        let left = row.quiet_until.map(|until| (until - self.clock.now()).num_seconds()).filter(|left| *left > 0);
-        match left {
+    /// The API must not have asked to be left alone, about it or altogether.
+    async fn require_not_quiet(&self, row: &authorization::Model) -> Result<()> {
+        match self.quiet_left(row, Endpoint::Api).await? {
             Some(left) => {
-                let message = format!("The provider asks to be left alone for {left} more seconds.");
+                let message = format!("The provider asks to be left alone for {} more seconds.", left.as_secs().max(1));
                 Err(UserError::new(UserErrorCode::ProviderUnavailable, message).at(["connectionId"]).into())
             }
             None => Ok(()),

@@ -1,13 +1,23 @@
 //! Removing a client, with its connections where that is wanted.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use entity::connection;
 use futures_util::{StreamExt, stream};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Select};
 use uuid::Uuid;
 
-use super::{Connections, held::hold, lifecycle::Change, remove::Retired, settle::meanwhile};
+use super::{
+    Connections,
+    held::{Held, hold},
+    lifecycle::Change,
+    list::BATCH,
+    remove::Retired,
+    settle::meanwhile,
+};
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
@@ -37,9 +47,10 @@ impl Connections {
         people::hold_people(&change.txn, viewer.workspace()).await?;
         let mut all_held = Vec::with_capacity(behind.len());
         if with_connections {
-            // In the order of their ids, as `hold` does it.
-            for id in behind {
-                all_held.extend(hold(&change.txn, &[id]).await?);
+            let behind: Vec<Uuid> = behind.into_iter().collect();
+            // In parts, in the order of their ids, as `hold` does it.
+            for part in behind.chunks(BATCH) {
+                all_held.extend(hold(&change.txn, part).await?);
             }
         }
         let left = people::remove_client(&change.txn, viewer, client, change.now).await?;
@@ -51,14 +62,19 @@ impl Connections {
             let conflict = UserError::new(UserErrorCode::Conflict, message).at(["clientId"]);
             return Err(conflict.against(Conflict::Connection(first.id)).into());
         }
-        let mut unused = Vec::new();
-        for row in rows {
-            let held = all_held.iter_mut().find(|held| held.id() == row.authorization_id).ok_or_else(meanwhile)?;
-            let retired = change.unplug(held, row.id).await?;
-            let connector = self.connector_of(&row.connector);
-            unused.push(Unused { connector, authorization: row.authorization_id, retired });
+        let connectors: HashMap<Uuid, &String> =
+            rows.iter().map(|row| (row.authorization_id, &row.connector)).collect();
+        let held: HashSet<Uuid> = all_held.iter().map(Held::id).collect();
+        if !connectors.keys().all(|authorization| held.contains(authorization)) {
+            return Err(meanwhile());
         }
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let retired = change.unplug_all(&mut all_held, &ids).await?;
         change.commit().await?;
+        let unused = retired.into_iter().map(|(authorization, retired)| {
+            let connector = connectors.get(&authorization).and_then(|slug| self.connector_of(slug));
+            Unused { connector, authorization, retired: Some(retired) }
+        });
         stream::iter(unused).for_each_concurrent(AT_ONCE, |unused| beside(self.give_back_unused(unused))).await;
         Ok(())
     }

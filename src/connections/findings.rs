@@ -259,7 +259,12 @@ fn forget_refusals(authorization: Uuid) -> UpdateMany<connection::Entity> {
 }
 
 fn fault(look: &Look, reason: DisconnectionReason, detector: Detector) -> Fault {
-    let message = message(reason, &look.connector.name);
+    // As it was before this renewal was sent: an earlier one is unanswered.
+    let answer_lost = detector == Detector::TokenRenewal && look.row.renewal_sent_at.is_some();
+    let message = match reason {
+        DisconnectionReason::Revoked if answer_lost => lost_answer(&look.connector.name),
+        _ => message(reason, &look.connector.name),
+    };
     Fault { reason, detector: look.occasion.detector(detector), message }
 }
 
@@ -284,4 +289,11 @@ pub(super) fn message(reason: DisconnectionReason, connector: &str) -> String {
         }
         DisconnectionReason::Reported => format!("A reader of {connector} reported that it was refused."),
     }
+}
+
+/// The same, where the answer to an earlier renewal never came: it may have held the only token that is still good.
+fn lost_answer(connector: &str) -> String {
+    format!(
+        "{connector} no longer accepts this authorization. The answer to its last renewal was lost on the way, and with it perhaps the new token. Reconnect to sign in again."
+    )
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     access::{Action, Viewer},
     db::Transaction,
-    error::Result,
+    error::{Error, Result},
     journal::Fact,
     notifications::Covered,
 };
@@ -101,11 +101,7 @@ pub(super) async fn hold(txn: &Transaction, ids: &[Uuid]) -> Result<Vec<Held>> {
         .lock_exclusive()
         .all(txn)
         .await?;
-    let mut held = Vec::with_capacity(rows.len());
-    for authorization in rows {
-        held.push(load(txn, authorization, None).await?);
-    }
-    Ok(held)
+    load(txn, rows, None).await
 }
 
 /// Locks one authorization.
@@ -116,12 +112,9 @@ pub(super) async fn hold_one(txn: &Transaction, id: Uuid) -> Result<Option<Held>
 /// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there may
 /// be thousands.
 pub(super) async fn hold_with(txn: &Transaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
-    match lock(txn, id).await? {
-        Some(authorization) => {
-            load(txn, authorization, Some(connection::Column::Id.eq(connection).into())).await.map(Some)
-        }
-        None => Ok(None),
-    }
+    let row = lock(txn, id).await?;
+    let only = connection::Column::Id.eq(connection).into();
+    Ok(load(txn, row.into_iter().collect(), Some(only)).await?.pop())
 }
 
 /// Locks one authorization and loads none of its connections: for what changes no status.
@@ -131,12 +124,12 @@ pub(super) async fn lock(txn: &Transaction, id: Uuid) -> Result<Option<authoriza
 
 /// The locked authorization with all its connections.
 pub(super) async fn with_all(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
-    load(txn, locked, None).await
+    load_one(txn, locked, None).await
 }
 
 /// The locked authorization with those of its connections that lost access on their own.
 pub(super) async fn with_lost(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
-    load(txn, locked, Some(is_lost())).await
+    load_one(txn, locked, Some(is_lost())).await
 }
 
 /// Whether a connection lost access on its own. The value stands in the statement itself, since only then is the index
@@ -157,9 +150,23 @@ pub(super) fn is_still(locked: &authorization::Model, asked: &authorization::Mod
     locked.credential_version == asked.credential_version && locked.removed_at.is_none()
 }
 
-async fn load(txn: &Transaction, authorization: authorization::Model, only: Option<Condition>) -> Result<Held> {
+async fn load_one(txn: &Transaction, locked: authorization::Model, only: Option<Condition>) -> Result<Held> {
+    let held = load(txn, vec![locked], only).await?.pop();
+    held.ok_or_else(|| Error::internal("a locked authorization was not loaded"))
+}
+
+/// Locked authorizations with what belongs to them; of their connections those that fulfil `only`, where that is given.
+async fn load(
+    txn: &Transaction,
+    authorizations: Vec<authorization::Model>,
+    only: Option<Condition>,
+) -> Result<Vec<Held>> {
+    if authorizations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = || authorizations.iter().map(|row| row.id);
     let mut members = connection::Entity::find()
-        .filter(connection::Column::AuthorizationId.eq(authorization.id))
+        .filter(connection::Column::AuthorizationId.is_in(ids()))
         .filter(connection::Column::RemovedAt.is_null());
     if let Some(condition) = only {
         members = members.filter(condition);
@@ -167,18 +174,24 @@ async fn load(txn: &Transaction, authorization: authorization::Model, only: Opti
     let rows = members.clone().order_by_asc(connection::Column::Id).all(txn).await?;
     let mut shares = shares(txn, members).await?;
     let open = disconnection::Entity::find()
-        .filter(disconnection::Column::AuthorizationId.eq(authorization.id))
+        .filter(disconnection::Column::AuthorizationId.is_in(ids()))
         .filter(disconnection::Column::EndedAt.is_null())
         .all(txn)
         .await?;
     let (own, whole): (Vec<_>, Vec<_>) = open.into_iter().partition(|one| one.connection_id.is_some());
     let mut own: HashMap<_, _> = own.into_iter().map(|one| (one.connection_id, one)).collect();
-    let members = rows.into_iter().map(|row| Member {
-        shares: shares.remove(&row.id).unwrap_or_default(),
-        own: own.remove(&Some(row.id)),
-        row,
+    let mut whole: HashMap<Uuid, _> = whole.into_iter().map(|one| (one.authorization_id, one)).collect();
+    let mut of: HashMap<Uuid, Vec<Member>> = HashMap::new();
+    for row in rows {
+        let (shares, own) = (shares.remove(&row.id).unwrap_or_default(), own.remove(&Some(row.id)));
+        of.entry(row.authorization_id).or_default().push(Member { row, shares, own });
+    }
+    let held = authorizations.into_iter().map(|authorization| Held {
+        members: of.remove(&authorization.id).unwrap_or_default(),
+        disconnection: whole.remove(&authorization.id),
+        authorization,
     });
-    Ok(Held { members: members.collect(), authorization, disconnection: whole.into_iter().next() })
+    Ok(held.collect())
 }
 
 /// With whom each of `members` is shared.

@@ -222,9 +222,8 @@ impl<'a> Change<'a> {
         let before = held.facts();
         let status = held.authorization.status;
         let asked: HashSet<Uuid> = connections.iter().copied().collect();
-        let (mut back, mut ended) = (BTreeSet::new(), Vec::new());
-        for place in 0..held.members.len() {
-            let member = &mut held.members[place];
+        let (mut back, mut ended, mut rows) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for member in &mut held.members {
             if !member.row.lost_access || !asked.contains(&member.row.id) {
                 continue;
             }
@@ -235,12 +234,13 @@ impl<'a> Change<'a> {
             if status != Status::Disconnected {
                 member.row.status_changed_at = self.now;
             }
-            let row = member.row.clone();
-            back.insert(row.id);
-            self.write_member(&row).await?;
+            back.insert(member.row.id);
+            rows.push(member.row.clone());
         }
+        self.write_members(&rows).await?;
+        let over: Vec<Uuid> = ended.iter().map(|own: &disconnection::Model| own.id).collect();
+        self.end_all(&over, healed.end(), healed.person()).await?;
         for own in &ended {
-            self.end(own.id, healed.end(), healed.person()).await?;
             if matches!(healed, Healed::ByItself) {
                 self.note_credential(held, own.id).await?;
                 self.tell_recovery(held, own, |id| own.connection_id == Some(*id)).await?;
@@ -283,15 +283,7 @@ impl<'a> Change<'a> {
 
     /// Ends a disconnection.
     pub(super) async fn end(&self, id: Uuid, how: DisconnectionEnd, by: Option<Uuid>) -> Result<()> {
-        disconnection::Entity::update_many()
-            .col_expr(disconnection::Column::EndedAt, Expr::value(self.now))
-            .col_expr(disconnection::Column::EndedBy, Expr::value(how.as_str()))
-            .col_expr(disconnection::Column::ReconnectedBy, Expr::value(by))
-            .filter(disconnection::Column::Id.eq(id))
-            .filter(disconnection::Column::EndedAt.is_null())
-            .exec(&self.txn)
-            .await?;
-        Ok(())
+        self.end_all(&[id], how, by).await
     }
 
     /// It works again with the credential as it is now: whether that is still the same is what a flap is told by.

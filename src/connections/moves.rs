@@ -27,10 +27,9 @@ impl Change<'_> {
             std::mem::take(&mut from.members).into_iter().partition(|member| connections.contains(&member.row.id));
         from.members = staying;
         let connector = self.connections.connector_of(&onto.authorization.connector);
+        let (mut moved, mut ended) = (Vec::new(), Vec::new());
         for mut member in moving {
-            if let Some(own) = member.own.take() {
-                self.end(own.id, DisconnectionEnd::Reconnected, viewer.user()).await?;
-            }
+            ended.extend(member.own.take().map(|own| own.id));
             let row = &mut member.row;
             row.last_checked_at = last_checked(row, &from.authorization);
             row.authorization_id = onto.id();
@@ -44,10 +43,12 @@ impl Change<'_> {
             if let Some(connector) = &connector {
                 row.probe_at = self.connections.account_probe_at(connector, row.account_id.as_deref(), self.now);
             }
-            self.require_free(row).await?;
-            self.write_member(&member.row).await?;
+            moved.push(row.clone());
             onto.members.push(member);
         }
+        self.end_all(&ended, DisconnectionEnd::Reconnected, viewer.user()).await?;
+        self.require_all_free(&moved).await?;
+        self.write_members(&moved).await?;
         self.hand_over(onto, |id| connections.contains(id), viewer).await?;
         self.refresh_datasets(connections.iter().copied()).await?;
         self.end_links(&mended(onto, &before)).await?;
@@ -82,10 +83,15 @@ impl Change<'_> {
 
     /// After an authorization changed its account in place: the connections that go by it get its key.
     pub(super) async fn rekey(&mut self, held: &mut Held, connections: &[Uuid]) -> Result<()> {
-        for id in connections {
-            self.rekey_to(held, *id, None).await?;
+        let identity = held.authorization.account_id.clone();
+        let mut keyed = Vec::new();
+        for member in held.members.iter_mut().filter(|member| connections.contains(&member.row.id)) {
+            let key = member.row.account_id.clone().or_else(|| identity.clone());
+            member.row.account_key = key.unwrap_or_else(|| member.row.account_key.clone());
+            keyed.push(member.row.clone());
         }
-        Ok(())
+        self.require_all_free(&keyed).await?;
+        self.write_members(&keyed).await
     }
 
     /// Gives a connection the key of its account: the chosen one's, else the authorization's, else `otherwise`.

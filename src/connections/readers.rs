@@ -3,11 +3,13 @@
 //!
 //! Of a dataset's row this writes what it reads through and that it is due; all else is the datasets' own.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use entity::{Detector, Topic, connection, dataset};
 use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter,
-    sea_query::{Expr, ExprTrait as _},
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    sea_query::{CaseStatement, Expr, ExprTrait as _},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -34,9 +36,10 @@ impl Change<'_> {
         Ok(reading_through([connection]).count(&self.txn).await?)
     }
 
-    /// A connection is removed: its datasets stay as they are, and are not refreshed.
-    pub(super) async fn leave_datasets(&mut self, member: &Member) -> Result<()> {
-        self.turn_datasets(&through(&member.row, &member.shares), None, None).await
+    /// Connections are removed: their datasets stay as they are, and are not refreshed.
+    pub(super) async fn leave_datasets(&mut self, members: &[Member]) -> Result<()> {
+        let left = members.iter().map(|member| (through(&member.row, &member.shares), None)).collect();
+        self.turn_datasets(left, None).await
     }
 
     /// Datasets of removed connections go over to `rows`, new connections of one connector, each where the same account
@@ -56,6 +59,7 @@ impl Change<'_> {
             return Ok(());
         }
         let shares = held::shares(&self.txn, left_behind).await?;
+        let (mut turns, mut turned) = (Vec::new(), HashSet::new());
         for row in rows {
             let keyless = row.account_key.starts_with(KEYLESS);
             for gone in predecessors(row, &left) {
@@ -63,40 +67,63 @@ impl Change<'_> {
                 if keyless && !viewer.may_on(Action::See, gone.created_by, gone.client_id, shares) {
                     continue;
                 }
-                self.turn_datasets(&through(gone, shares), Some(&through(row, &[])), Some(self.now)).await?;
+                if turned.insert(gone.id) {
+                    turns.push((through(gone, shares), Some(through(row, &[]))));
+                }
             }
         }
-        Ok(())
+        self.turn_datasets(turns, Some(self.now)).await
     }
 
-    /// Datasets of `from` read through `to`, where that is another, and are due at `refresh_at`. A refresh on the way comes
-    /// to nothing.
+    /// Datasets of the first of each pair read through the second, where that is another, and are due at `refresh_at`. A
+    /// refresh on the way comes to nothing.
     async fn turn_datasets(
         &mut self,
-        from: &Through,
-        to: Option<&Through>,
+        turns: Vec<(Through, Option<Through>)>,
         refresh_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        let (now, before) = (to.unwrap_or(from), to.map(|_| from));
-        let turned = dataset::Entity::update_many()
-            .col_expr(dataset::Column::ConnectionId, Expr::value(now.connection))
-            .col_expr(dataset::Column::RefreshAt, Expr::value(refresh_at))
-            .col_expr(dataset::Column::NeedsReconnect, Expr::value(false))
-            // Whoever connected it may see less.
-            .col_expr(dataset::Column::Proven, Expr::value(false))
-            .col_expr(dataset::Column::Version, Expr::col(dataset::Column::Version).add(1))
-            .filter(dataset::Column::ConnectionId.eq(from.connection))
-            .exec_with_returning(&self.txn)
-            .await?;
-        let actor = self.actor;
-        self.note(turned.into_iter().map(|row| NewEntry {
-            topic: Topic::Datasets,
-            action: "dataset.updated",
-            actor,
-            subject: Kind::Dataset.of(row.id),
-            facts: Facts::Dataset(DatasetFact { dataset: row.id, through: now.clone(), before: before.cloned() }),
-            details: json!({ "name": row.name, "connection": Kind::Connection.of(now.connection).to_string() }),
-        }));
+        use dataset::Column::{ConnectionId, Id, NeedsReconnect, Proven, RefreshAt, Version};
+        for part in turns.chunks(BATCH) {
+            let from: HashMap<Uuid, _> = part.iter().map(|turn| (turn.0.connection, turn)).collect();
+            let read = reading_through(from.keys().copied()).select_only().columns([Id, ConnectionId]);
+            let read: HashMap<Uuid, Uuid> =
+                read.into_tuple::<(Uuid, Uuid)>().all(&self.txn).await?.into_iter().collect();
+            if read.is_empty() {
+                continue;
+            }
+            let mut now_through = CaseStatement::new();
+            for (from, to) in part {
+                let to = to.as_ref().unwrap_or(from).connection;
+                now_through = now_through.case(ConnectionId.eq(from.connection), to);
+            }
+            let turned = dataset::Entity::update_many()
+                .col_expr(ConnectionId, now_through.finally(Expr::col(ConnectionId)).into())
+                .col_expr(RefreshAt, Expr::value(refresh_at))
+                .col_expr(NeedsReconnect, Expr::value(false))
+                // Whoever connected it may see less.
+                .col_expr(Proven, Expr::value(false))
+                .col_expr(Version, Expr::col(Version).add(1))
+                .filter(ConnectionId.is_in(from.keys().copied()))
+                .exec_with_returning(&self.txn)
+                .await?;
+            let actor = self.actor;
+            let entries: Vec<NewEntry> = turned
+                .into_iter()
+                .filter_map(|row| {
+                    let (before, to) = from.get(read.get(&row.id)?)?;
+                    let (through, before) = (to.clone().unwrap_or_else(|| before.clone()), to.as_ref().map(|_| before.clone()));
+                    Some(NewEntry {
+                        topic: Topic::Datasets,
+                        action: "dataset.updated",
+                        actor,
+                        subject: Kind::Dataset.of(row.id),
+                        details: json!({ "name": row.name, "connection": Kind::Connection.of(through.connection).to_string() }),
+                        facts: Facts::Dataset(DatasetFact { dataset: row.id, through, before }),
+                    })
+                })
+                .collect();
+            self.note(entries);
+        }
         Ok(())
     }
 

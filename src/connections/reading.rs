@@ -105,10 +105,10 @@ impl Connections {
                 return Ok(Some(outage(open)));
             }
         }
-        let paused = self.pause_left(&look.connector.slug, Endpoint::Api).await?;
-        let paused = paused.and_then(|left| chrono::TimeDelta::from_std(left).ok()).map(|left| self.clock.now() + left);
-        let quiet = look.row.quiet_until.filter(|until| *until > self.clock.now());
-        Ok(paused.max(quiet).map(Unread::Quiet))
+        let left = self.quiet_left(&look.row, Endpoint::Api).await?;
+        Ok(left
+            .and_then(|left| chrono::TimeDelta::from_std(left).ok())
+            .map(|left| Unread::Quiet(self.clock.now() + left)))
     }
 
     /// The credential to ask with, renewed where its access token has ended, or the authorization is flagged: an access

@@ -1,14 +1,13 @@
 //! Unplugging: tombstones, and giving back what nobody uses any more.
 
-use entity::{DisconnectionEnd, authorization, connection};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
-use serde_json::json;
+use entity::{DisconnectionEnd, authorization};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::{
     Connections,
     credentials::Fresh,
-    held::{Held, hold_one, last_checked},
+    held::{Held, hold_one},
     lifecycle::Change,
 };
 use crate::{
@@ -16,7 +15,6 @@ use crate::{
     catalogue::Connector,
     error::{Error, Result},
     ids::Kind,
-    journal::Touched,
     provider::Credential,
 };
 
@@ -107,26 +105,8 @@ impl Connections {
 impl Change<'_> {
     /// Removes one connection of a held authorization; what its authorization had comes back when it was the last.
     pub(super) async fn unplug(&mut self, held: &mut Held, id: Uuid) -> Result<Option<Retired>> {
-        let Some(place) = held.members.iter().position(|member| member.row.id == id) else { return Ok(None) };
-        let before = held.fact(&held.members[place]);
-        let member = held.members.remove(place);
-        if let Some(own) = &member.own {
-            self.end(own.id, DisconnectionEnd::Removed, None).await?;
-        }
-        let is_last = held.members.is_empty();
-        let ended = held.disconnection.as_ref().filter(|_| is_last).or(member.own.as_ref()).map(|one| one.id);
-        connection::Entity::update_many()
-            .col_expr(connection::Column::RemovedAt, Expr::value(self.now))
-            .col_expr(connection::Column::LastCheckedAt, Expr::value(last_checked(&member.row, &held.authorization)))
-            .col_expr(connection::Column::ProbeAt, Expr::value(None::<chrono::DateTime<chrono::Utc>>))
-            .filter(connection::Column::Id.eq(id))
-            .exec(&self.txn)
-            .await?;
-        self.leave_datasets(&member).await?;
-        let details = json!({ "name": member.row.name, "connector": member.row.connector, "disconnection": ended });
-        let touched = vec![Touched { connection: id, before: Some(before), after: None }];
-        self.tell("connection.removed", Kind::Connection.of(id), touched, details);
-        if is_last { self.retire(held, DisconnectionEnd::Removed, None).await } else { Ok(None) }
+        let retired = self.unplug_all(std::slice::from_mut(held), &[id]).await?.pop();
+        Ok(retired.map(|(_, retired)| retired))
     }
 
     /// Tombstones an authorization without connections, and erases its secret, which comes back.
@@ -136,21 +116,7 @@ impl Change<'_> {
         how: DisconnectionEnd,
         by: Option<Uuid>,
     ) -> Result<Option<Retired>> {
-        if let Some(open) = held.disconnection.take() {
-            self.end(open.id, how, by).await?;
-        }
-        let never = None::<chrono::DateTime<chrono::Utc>>;
-        authorization::Entity::update_many()
-            .col_expr(authorization::Column::RemovedAt, Expr::value(self.now))
-            .col_expr(authorization::Column::Credential, Expr::value(None::<Vec<u8>>))
-            .col_expr(authorization::Column::CredentialVersion, Expr::value(held.authorization.credential_version + 1))
-            .col_expr(authorization::Column::RenewAt, Expr::value(never))
-            .col_expr(authorization::Column::ProbeAt, Expr::value(never))
-            .filter(authorization::Column::Id.eq(held.id()))
-            .exec(&self.txn)
-            .await?;
-        held.authorization.removed_at = Some(self.now);
-        let account = held.authorization.account_id.clone();
-        Ok(held.authorization.credential.take().map(|sealed| Retired { sealed, account }))
+        let retired = self.retire_all(vec![held], how, by).await?.pop();
+        Ok(retired.map(|(_, retired)| retired))
     }
 }

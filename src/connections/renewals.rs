@@ -1,12 +1,15 @@
 //! Renewing tokens: ahead of their end, when one is refused, and before one is used that has ended.
 //!
-//! One renewal at a time, by a claim; the credential's version is the fence. That it was sent is committed before it is
-//! sent, so that whoever inherits it after a crash sends the same token once more: only a refusal of that says
-//! anything. A successful answer, however late, is stored as long as the credential has not moved: it may hold the only
-//! refresh token that is still good.
+//! One renewal at a time, by a claim; the credential's version is the fence. That it was sent (`renewal_sent_at`) is
+//! committed before it is sent, and with it that the renewal is due: should this process die, another worker finds it as
+//! soon as the claim has run out, and sends the same token once more, while a provider may still take a token that it
+//! has just replaced. Only a refusal of that says anything, and the outage then says that an answer was lost. The mark
+//! stays until there is an answer that tells what became of the token. A successful answer, however late, is stored as
+//! long as the credential has not moved: it may hold the only refresh token that is still good.
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use entity::{Detector, Endpoint, Status, authorization};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use uuid::Uuid;
@@ -72,10 +75,8 @@ impl Connections {
 
     /// Renews now, unless the token endpoint wants to be left alone. Works, or anything but an answer about the API.
     pub(super) async fn renew_now(&self, look: &Look) -> Result<Finding> {
-        let own = look.row.token_quiet_until.and_then(|until| (until - self.clock.now()).to_std().ok());
-        let left = self.pause_left(&look.connector.slug, Endpoint::Token).await?.max(own);
-        if left.is_some_and(|left| !left.is_zero()) {
-            return Ok(Finding::Unasked(left));
+        if let Some(left) = self.quiet_left(&look.row, Endpoint::Token).await? {
+            return Ok(Finding::Unasked(Some(left)));
         }
         let Ok(credential) = self.readable(&look.row) else { return Ok(Finding::Unasked(None)) };
         let Some(go) = self.go_ahead(look).await else { return Ok(Finding::Nothing) };
@@ -131,12 +132,15 @@ impl Connections {
                 change.note_failing(&row).await?;
                 if let Some(wait) = retry_after {
                     change.note_quiet(&row, Endpoint::Token, wait).await?;
+                    // Turned away before it was looked at. After any other failure the token may be spent.
+                    forget_sent(&change, &row).await?;
                 }
                 self.postpone_renewal(&change, &row, retry_after).await?;
                 Finding::Unasked(retry_after)
             }
             Err(Failure::OurClientRejected) => {
                 change.note_client_refused(&row, Endpoint::Token).await?;
+                forget_sent(&change, &row).await?;
                 self.postpone_renewal(&change, &row, None).await?;
                 Finding::Unasked(None)
             }
@@ -145,14 +149,28 @@ impl Connections {
         Ok(finding)
     }
 
-    /// Notes that a renewal is sent; false when the credential has moved.
+    /// Notes that a renewal is sent, and that it is due until it is answered, whyever it was sent; false when the
+    /// credential has moved.
     async fn note_sent(&self, row: &authorization::Model) -> Result<bool> {
+        let (renew_at, now) = (authorization::Column::RenewAt, self.clock.now());
+        let due: Expr = Expr::case(renew_at.gt(now), now).finally(Expr::col(renew_at)).into();
         let noted = authorization::Entity::update_many()
-            .col_expr(authorization::Column::RenewalSentAt, Expr::value(self.clock.now()))
+            .col_expr(authorization::Column::RenewalSentAt, Expr::value(now))
+            .col_expr(renew_at, due)
             .filter(authorization::Column::Id.eq(row.id))
             .filter(authorization::Column::CredentialVersion.eq(row.credential_version))
             .exec(self.db.writer())
             .await?;
         Ok(noted.rows_affected == 1)
     }
+}
+
+/// A renewal was answered in a way that leaves the token as it was.
+async fn forget_sent(change: &Change<'_>, row: &authorization::Model) -> Result<()> {
+    authorization::Entity::update_many()
+        .col_expr(authorization::Column::RenewalSentAt, Expr::value(None::<DateTime<Utc>>))
+        .filter(authorization::Column::Id.eq(row.id))
+        .exec(&change.txn)
+        .await?;
+    Ok(())
 }

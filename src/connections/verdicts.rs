@@ -46,7 +46,7 @@ impl Asked {
 }
 
 impl Connections {
-    /// Logs and counts an answer that took `took`, and pauses where it asks for that.
+    /// Logs and counts an answer that took `took`, and notes where it says to wait.
     pub(super) async fn heard<T>(
         &self,
         look: &Look,
@@ -57,7 +57,7 @@ impl Connections {
         self.note_verdict(look, asked, answer, took);
         match answer {
             Err(Failure::Transient { retry_after: Some(wait), .. }) => {
-                self.pause(&look.connector.slug, asked.endpoint(), *wait).await
+                self.note_told_to_wait(&look.row, asked.endpoint(), *wait).await
             }
             _ => Ok(()),
         }

@@ -16,6 +16,7 @@ use sea_orm::{
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -25,7 +26,7 @@ use crate::{
     clock::{SharedClock, SharedEntropy},
     db::{Db, Transaction},
     error::{Error, Result},
-    ids,
+    ids, retention,
     vault::{Place, Vault},
 };
 
@@ -175,10 +176,9 @@ impl KeptAnswers {
     }
 
     /// Forgets what was kept long enough.
-    pub async fn sweep(&self) -> Result<()> {
+    pub async fn sweep(&self, stop: &CancellationToken) -> Result<()> {
         let now = self.0.db.time(self.0.clock.now()).await?;
-        Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(self.0.db.writer()).await?;
-        Ok(())
+        retention::delete_old(&self.0.db, Column::Id, &Entity::find().filter(Column::ExpiresAt.lte(now)), stop).await
     }
 
     fn seal(&self, row: Uuid, request: &str, answer: Option<String>) -> Result<Vec<u8>> {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use asking::Asking;
 
 use crate::{
+    clock::{Clock, SharedClock},
     connections::Connections,
     datasets::Datasets,
     db::Db,
@@ -40,10 +41,14 @@ const PREPARE_EVERY: Duration = Duration::from_secs(10);
 const WATCH_EVERY: Duration = Duration::from_secs(30);
 /// How often to look for datasets that wait in vain, which looks at all that wait.
 const END_WAITS_EVERY: Duration = Duration::from_secs(300);
+/// For how long letters are handed over in one round: the next goes on where many wait, or a mail server is slow.
+const REMIND_FOR: Duration = Duration::from_secs(60);
 /// How often what was kept long enough is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// How often the database looks at how its tables have grown.
 const OPTIMIZE_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often this node's clock is compared with the one that all nodes share.
+const COMPARE_CLOCKS_EVERY: Duration = Duration::from_secs(60);
 
 /// The background work of a server; cheap to clone.
 #[derive(Clone)]
@@ -52,6 +57,7 @@ pub struct Jobs(Arc<Parts>);
 /// What the jobs work on.
 pub struct Parts {
     pub db: Db,
+    pub clock: SharedClock,
     pub connections: Connections,
     pub datasets: Datasets,
     pub notifications: Notifications,
@@ -79,6 +85,8 @@ pub struct Settings {
     pub tick: Duration,
     /// How long each topic of the journal is kept.
     pub keep: Vec<(Topic, TimeDelta)>,
+    /// How long disconnections, incidents and what was removed are kept.
+    pub history: TimeDelta,
 }
 
 /// The jobs there are beside asking providers, which is in [`asking`].
@@ -94,10 +102,13 @@ enum Job {
     SweepAnswers,
     SweepTrays,
     Optimize,
+    SweepHistory,
+    ForgetWaits,
+    CompareClocks,
 }
 
 impl Job {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::WatchIncidents,
         Self::WarnOfEnds,
         Self::ExpireAttempts,
@@ -108,6 +119,9 @@ impl Job {
         Self::SweepAnswers,
         Self::SweepTrays,
         Self::Optimize,
+        Self::SweepHistory,
+        Self::ForgetWaits,
+        Self::CompareClocks,
     ];
 
     fn name(self) -> &'static str {
@@ -122,6 +136,9 @@ impl Job {
             Self::SweepAnswers => "sweep-answers",
             Self::SweepTrays => "sweep-trays",
             Self::Optimize => "optimize",
+            Self::SweepHistory => "sweep-history",
+            Self::ForgetWaits => "forget-waits",
+            Self::CompareClocks => "compare-clocks",
         }
     }
 }
@@ -160,8 +177,11 @@ impl Jobs {
             Job::PrepareReminders => tick.max(PREPARE_EVERY),
             Job::WatchIncidents => tick.max(WATCH_EVERY),
             Job::EndWaits => tick.max(END_WAITS_EVERY),
-            Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays => tick.max(SWEEP_EVERY),
+            Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays | Job::SweepHistory | Job::ForgetWaits => {
+                tick.max(SWEEP_EVERY)
+            }
             Job::Optimize => tick.max(OPTIMIZE_EVERY),
+            Job::CompareClocks => tick.max(COMPARE_CLOCKS_EVERY),
         };
         let mut rounds = self.tasks.watch(job.name(), round_limit(pause));
         while !stop.is_cancelled() {
@@ -199,9 +219,12 @@ impl Jobs {
                 }
             }
             Job::Remind => self.remind(job, stop).await?,
-            Job::SweepAnswers => self.kept_answers.sweep().await?,
-            Job::SweepTrays => self.notifications.sweep().await?,
             Job::Optimize => self.db.optimize().await?,
+            Job::SweepAnswers => self.kept_answers.sweep(stop).await?,
+            Job::SweepTrays => self.notifications.sweep(stop).await?,
+            Job::SweepHistory => self.connections.sweep(self.settings.history, stop).await?,
+            Job::ForgetWaits => self.connections.forget_wait_requests().await?,
+            Job::CompareClocks => compare_clocks(&self.db, &*self.clock).await?,
         }
         Ok(())
     }
@@ -219,13 +242,28 @@ impl Jobs {
     /// Delivers what is prepared, beside the next runs.
     async fn remind(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let Some(reminders) = &self.reminders else { return Ok(()) };
+        let begun = Instant::now();
         loop {
             let Some(failed) = reminders.deliver_some().await? else { return Ok(()) };
             self.tasks.come_round(job.name());
             self.telemetry.failed(job.name(), failed);
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || begun.elapsed() > REMIND_FOR {
                 return Ok(());
             }
         }
     }
+}
+
+/// Has this node's clock go by the database's, where there may be other nodes.
+pub async fn compare_clocks(db: &Db, clock: &dyn Clock) -> Result<()> {
+    if db.is_sqlite() {
+        return Ok(());
+    }
+    let asked = clock.now();
+    let theirs = db.time(asked).await?;
+    let moved = clock.follow(asked, theirs, clock.now());
+    if moved.abs() > TimeDelta::seconds(1) {
+        tracing::warn!(off_ms = -moved.num_milliseconds(), "this machine's clock is off; it goes by the database's");
+    }
+    Ok(())
 }

@@ -8,17 +8,23 @@ use std::{error::Error as _, io, iter, time::Duration};
 use lettre::transport::smtp::{
     Error,
     authentication::DEFAULT_MECHANISMS,
-    client::{AsyncSmtpConnection, Tls},
+    client::{AsyncSmtpConnection, AsyncTokioStream},
     commands::{Data, Mail, Rcpt},
     extension::{ClientId, Extension, MailBodyParameter, MailParameter},
 };
 
 use tokio::{
+    io::BufReader,
     net::{TcpStream, lookup_host},
     time::timeout,
 };
 
-use super::{Unsent, form::Written, metered::Metered, server::Server};
+use super::{
+    Unsent,
+    form::Written,
+    replies::{Replies, ask_for_tls},
+    server::{Encryption, Server},
+};
 use crate::line::one_line;
 
 /// How long one address of the mail server is tried.
@@ -30,39 +36,59 @@ const LONGEST: usize = 200;
 const ABOUT_US: [u16; 5] = [521, 530, 534, 535, 538];
 
 const IN_CLEAR: &str = "the mail server offers no encryption, and a password is not sent in clear; ?tls=none would";
+const NO_STARTTLS: &str = "the mail server offers no encryption (STARTTLS), and nothing is sent without";
 const ASCII_ALONE: &str = "the mail server does not take addresses with letters beyond ASCII";
 
 /// A connection that is ready for letters.
 pub(super) async fn open(server: &Server) -> Result<AsyncSmtpConnection, Unsent> {
     let later = |error: Error| Unsent::Later(words(server, &error));
     let hello = ClientId::default();
-    let connected = match &server.tls {
-        // Whoever has shown the certificate of the operator's mail server is believed to be it.
-        Tls::Wrapper(tls) => {
-            let address = (server.host.as_str(), server.port);
-            AsyncSmtpConnection::connect_tokio1(address, Some(CONNECTING), &hello, Some(tls.clone()), None).await
-        }
-        _ => {
-            let stream = Metered::new(connect(server).await?);
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await
-        }
-    };
-    let mut connection = connected.map_err(later)?;
-    let starting = match &server.tls {
-        Tls::Required(tls) => Some(tls),
-        Tls::Opportunistic(tls) => Some(tls).filter(|_| connection.can_starttls()),
-        Tls::None | Tls::Wrapper(_) => None,
-    };
-    if let Some(tls) = starting {
-        connection.starttls(tls.clone(), &hello).await.map_err(later)?;
-    }
+    let (stream, encrypted) = wire(server, &hello).await?;
+    let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(later)?;
     if let Some(credentials) = &server.credentials {
-        if !connection.is_encrypted() && !server.is_clear() {
+        if !encrypted && !server.is_clear() {
             return Err(Unsent::Later(IN_CLEAR.to_owned()));
         }
         connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(later)?;
     }
     Ok(connection)
+}
+
+/// Connects, and encrypts as far as it is wanted and offered; and whether that is so. lettre could do it as well, but then
+/// nothing stood between the encryption and what it reads.
+async fn wire(server: &Server, hello: &ClientId) -> Result<(Box<dyn AsyncTokioStream>, bool), Unsent> {
+    let unusable = |error: io::Error| Unsent::Later(unusable(&error.to_string()));
+    let stream = connect(server).await?;
+    let peer = stream.peer_addr().map_err(unusable)?;
+    let Some(tls) = &server.tls else { return Ok((Box::new(Replies::new(stream, peer)), false)) };
+    if server.encryption == Encryption::Always {
+        let stream = tls.connector.connect(tls.name.clone(), stream).await.map_err(unusable)?;
+        return Ok((Box::new(Replies::new(stream, peer)), true));
+    }
+    let mut replies = BufReader::new(Replies::new(stream, peer));
+    let offered = ask_for_tls(&mut replies, &hello.to_string()).await;
+    let offered = offered.map_err(|said| Unsent::Later(instead_of_tls(server, &said)))?;
+    let stream = replies.into_inner().into_stream();
+    if offered {
+        let stream = tls.connector.connect(tls.name.clone(), stream).await.map_err(unusable)?;
+        Ok((Box::new(Replies::greeted(stream, peer)), true))
+    } else if server.encryption == Encryption::Required {
+        Err(Unsent::Later(NO_STARTTLS.to_owned()))
+    } else {
+        Ok((Box::new(Replies::greeted(stream, peer)), false))
+    }
+}
+
+/// What came before encryption was agreed on: a refusal with its code, or what went wrong.
+fn instead_of_tls(server: &Server, said: &str) -> String {
+    let is_refusal = said.starts_with(|first: char| first.is_ascii_digit());
+    if server.gives_away(said) {
+        "the mail server cannot be used".to_owned()
+    } else if is_refusal {
+        one_line(said, LONGEST)
+    } else {
+        unusable(said)
+    }
 }
 
 /// Connects to the first address of the mail server that takes it.

@@ -1,14 +1,14 @@
 //! The operator's mail server, as its URL says: where it is, who signs in, and how it is encrypted.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lettre::transport::smtp::{
-    authentication::Credentials,
-    client::{Tls, TlsParameters},
-};
+use lettre::transport::smtp::authentication::Credentials;
 use percent_encoding::percent_decode_str;
+use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
+use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::BadMailSetting;
@@ -29,10 +29,18 @@ pub(super) struct Server {
     /// A name or an address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    pub(super) tls: Tls,
+    pub(super) encryption: Encryption,
+    /// None where nothing is ever encrypted.
+    pub(super) tls: Option<Tls>,
     pub(super) credentials: Option<Credentials>,
     /// The password in the forms in which a server may repeat it.
     repeated: Vec<SecretString>,
+}
+
+/// What encrypts a connection to a server that proves to be the one that is meant.
+pub(super) struct Tls {
+    pub(super) connector: TlsConnector,
+    pub(super) name: ServerName<'static>,
 }
 
 /// How the connection is encrypted.
@@ -60,14 +68,12 @@ impl Server {
         let Meant { host, port, encryption, user } =
             Meant::read(url.expose_secret()).map_err(|message| BadMailSetting::Url(message.to_owned()))?;
         let tls = match encryption {
-            Encryption::None => Tls::None,
-            Encryption::Opportunistic => Tls::Opportunistic(verified(&host)?),
-            Encryption::Required => Tls::Required(verified(&host)?),
-            Encryption::Always => Tls::Wrapper(verified(&host)?),
+            Encryption::None => None,
+            Encryption::Opportunistic | Encryption::Required | Encryption::Always => Some(verified(&host)?),
         };
         let repeated = user.iter().flat_map(|(user, password)| forms(user, password.expose_secret())).collect();
         let credentials = user.map(|(user, password)| Credentials::new(user, password.expose_secret().to_owned()));
-        Ok(Self { host, port, tls, credentials, repeated })
+        Ok(Self { host, port, encryption, tls, credentials, repeated })
     }
 
     /// Whether `text` has the password in it.
@@ -77,7 +83,7 @@ impl Server {
 
     /// Whether the operator agrees that nothing is encrypted.
     pub(super) fn is_clear(&self) -> bool {
-        matches!(self.tls, Tls::None)
+        self.encryption == Encryption::None
     }
 }
 
@@ -140,8 +146,14 @@ fn is_local(host: &str) -> bool {
 }
 
 /// TLS whose certificates the platform verifies, `SSL_CERT_FILE` included.
-fn verified(host: &str) -> Result<TlsParameters, BadMailSetting> {
-    TlsParameters::new(host.to_owned()).map_err(|_| BadMailSetting::Url(NO_TLS.to_owned()))
+fn verified(host: &str) -> Result<Tls, BadMailSetting> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| BadMailSetting::Url(FORM.to_owned()))?;
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map_err(|_| BadMailSetting::Url(NO_TLS.to_owned()))?
+        .with_no_client_auth();
+    Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
 }
 
 /// A password as it is, and as AUTH PLAIN (RFC 4616) and AUTH LOGIN carry it.

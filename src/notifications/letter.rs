@@ -23,6 +23,8 @@ pub(super) struct Reminder<'a> {
     pub(super) now: DateTime<Utc>,
     /// The longest lasting first; never empty.
     pub(super) outages: Vec<Outage>,
+    /// Those that began after all of these, and are only counted.
+    pub(super) rest: Rest,
     /// Where the person turns reminders off.
     pub(super) unsubscribe: Url,
 }
@@ -44,6 +46,16 @@ pub(super) struct Outage {
     pub(super) url: Url,
 }
 
+/// Disconnections that are not told one by one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rest {
+    pub(super) count: usize,
+    /// The names of their connectors, each once.
+    pub(super) connectors: Vec<String>,
+    /// When the last of them began.
+    pub(super) newest: Option<DateTime<Utc>>,
+}
+
 /// A reminder in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Words {
@@ -53,7 +65,7 @@ pub(super) struct Words {
 }
 
 /// How many outages are told in full, where they fit.
-const MOST_TOLD: usize = 40;
+pub(super) const MOST_TOLD: usize = 40;
 
 /// How many bytes each form may have: Gmail cuts off what is beyond 102 KB.
 const MOST_BYTES: usize = 96 * 1024;
@@ -74,17 +86,18 @@ impl Reminder<'_> {
 
     /// In words, with the first `told` outages in full and the others counted.
     fn telling(&self, told: usize) -> Words {
-        let subject = phrases::subject(&self.outages);
+        let all = self.outages.len() + self.rest.count;
+        let subject = phrases::subject(&self.outages, &self.rest);
         let parts = Parts {
             greeting: phrases::greeting(self.person),
-            lead: phrases::lead(&self.outages, self.now),
+            lead: phrases::lead(&self.outages, &self.rest, self.now),
             outages: self.outages.iter().take(told).map(|outage| self.told(outage)).collect(),
-            rest: phrases::rest(self.outages.len() - told),
+            rest: phrases::rest(all - told),
             workspace: phrases::name(self.workspace),
-            why: phrases::why(self.outages.len()),
+            why: phrases::why(all),
             unsubscribe: self.unsubscribe.as_str(),
         };
-        let preview = phrases::preview(&self.outages, self.now);
+        let preview = phrases::preview(&self.outages, all, self.now);
         let html = Html { subject: &subject, preview: &preview, parts: &parts }.to_string();
         let text = Text { parts: &parts }.to_string();
         Words { subject, text, html }

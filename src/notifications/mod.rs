@@ -15,5 +15,6 @@ mod write;
 pub use changes::TrayEvent;
 pub use preferences::{Subscriber, UpdatePreferences};
 pub use reminders::{JOB as REMIND, Parts as RemindersParts, Reminders};
+pub use sweep::forget;
 pub use tray::{Notifications, Read, added_entry};
 pub use write::{Covered, News, again, write, write_to_admins};

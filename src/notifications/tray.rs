@@ -1,7 +1,9 @@
 //! A person's tray: list, count, mark as read.
 
 use entity::{NotificationKind, Topic, notification};
-use sea_orm::{ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, Select, sea_query::Expr};
+use sea_orm::{
+    ColumnTrait, EntityTrait, Order as Direction, PaginatorTrait, QueryFilter, QuerySelect, Select, sea_query::Expr,
+};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -83,15 +85,19 @@ impl Notifications {
             }
         }
         let txn = self.db.begin().await?;
-        let ids: Vec<Uuid> = unread.all(&txn).await?.into_iter().map(|row| row.id).collect();
-        for part in ids.chunks(500) {
-            notification::Entity::update_many()
+        let unread: Vec<Uuid> = unread.select_only().column(notification::Column::Id).into_tuple().all(&txn).await?;
+        let mut ids = Vec::with_capacity(unread.len());
+        for part in unread.chunks(500) {
+            let read = notification::Entity::update_many()
                 .col_expr(notification::Column::ReadAt, Expr::value(now))
                 .filter(notification::Column::Id.is_in(part.iter().copied()))
                 .filter(notification::Column::ReadAt.is_null())
-                .exec(&txn)
+                .exec_with_returning(&txn)
                 .await?;
+            // Only what this transaction marked: another window may have marked the rest meanwhile.
+            ids.extend(read.into_iter().map(|row| row.id));
         }
+        ids.sort_unstable();
         // An event has a place of its own in the journal, or whoever comes back after its cursor would miss the rest.
         let entries = ids.chunks(MOST).map(|part| read_entry(viewer, user, part)).collect();
         self.journal.commit(txn, viewer.workspace(), entries).await?;

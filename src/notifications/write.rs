@@ -5,8 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use entity::{NotificationKind, Role, client, notification, user};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, TryInsertResult,
-    sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, sea_query::OnConflict,
 };
 use uuid::Uuid;
 
@@ -18,6 +17,9 @@ use crate::{
     ids,
     journal::Told,
 };
+
+/// How many rows one statement takes: a statement takes only so many values.
+const BATCH: usize = 500;
 
 /// What is to be told.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +112,7 @@ async fn client_names(txn: &Transaction, covered: &[Covered]) -> Result<HashMap<
     let mut names = HashMap::new();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     // In parts, since a statement takes only so many values.
-    for part in ids.chunks(500) {
+    for part in ids.chunks(BATCH) {
         let rows = client::Entity::find().filter(client::Column::Id.is_in(part.iter().copied())).all(txn).await?;
         names.extend(rows.into_iter().map(|row| (row.id, row.name)));
     }
@@ -137,40 +139,37 @@ fn title(news: &News<'_>, covered: &[&Covered], names: &HashMap<Uuid, String>) -
     format!("{} {happened}{whom}.", news.connector_name)
 }
 
+/// Writes one row for each person who was not told before, in as few statements as may be.
 async fn insert(
     txn: &Transaction,
     entropy: &dyn Entropy,
     news: &News<'_>,
-    heard: Vec<(Uuid, String)>,
+    mut heard: Vec<(Uuid, String)>,
 ) -> Result<Vec<Told>> {
-    let mut told = Vec::new();
-    for (user, title) in heard {
-        let id = ids::new(news.now, entropy);
-        let row = notification::ActiveModel {
-            id: Set(id),
+    // In a fixed order, so that two transactions that tell of the same occasion cannot deadlock.
+    heard.sort_unstable_by_key(|(user, _)| *user);
+    let once =
+        OnConflict::columns([notification::Column::UserId, notification::Column::Kind, notification::Column::Occasion])
+            .do_nothing()
+            .to_owned();
+    let mut told = Vec::with_capacity(heard.len());
+    for part in heard.chunks(BATCH) {
+        let rows = part.iter().map(|(user, title)| notification::ActiveModel {
+            id: Set(ids::new(news.now, entropy)),
             workspace_id: Set(news.workspace),
-            user_id: Set(user),
+            user_id: Set(*user),
             kind: Set(news.kind),
             occasion: Set(news.occasion),
             disconnection_id: Set(news.disconnection),
             authorization_id: Set(news.authorization),
             connector: Set(Some(news.connector.to_owned())),
-            title: Set(title),
+            title: Set(title.clone()),
             created_at: Set(news.now),
             read_at: Set(None),
-        };
-        let once = OnConflict::columns([
-            notification::Column::UserId,
-            notification::Column::Kind,
-            notification::Column::Occasion,
-        ])
-        .do_nothing()
-        .to_owned();
+        });
         let written =
-            notification::Entity::insert(row).on_conflict(once).try_insert().exec_without_returning(txn).await?;
-        if matches!(written, TryInsertResult::Inserted(rows) if rows > 0) {
-            told.push(Told { user, notification: id });
-        }
+            notification::Entity::insert_many(rows).on_conflict(once.clone()).exec_with_returning(txn).await?;
+        told.extend(written.into_iter().map(|row| Told { user: row.user_id, notification: row.id }));
     }
     Ok(told)
 }

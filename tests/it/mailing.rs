@@ -164,12 +164,41 @@ async fn a_letter_whose_answer_is_not_heard_or_cannot_be_read_may_have_been_take
     let server = MailServer::start().await;
     let mailer = mailer(&server);
     let letter = letter(&mailer);
-    for fault in [Fault::DropAfterLetter, Fault::Letter("250"), Fault::Letter("well, thank you")] {
+    for fault in [Fault::DropAfterLetter, Fault::Letter("2500 ok"), Fault::Letter("well, thank you")] {
         server.fail_next(fault.clone());
         let unsent = mailer.send(&letter).await.unwrap_err();
         assert!(matches!(unsent, Unsent::Unheard(_)), "{fault:?}: {unsent:?}");
         assert_eq!(mailer.send(&letter).await, Ok(()), "{fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_answer_means_what_its_code_says() {
+    let server = MailServer::start().await;
+    let mailer = mailer(&server);
+    let letter = letter(&mailer);
+    let later = |said: &str| Err(Unsent::Later(said.to_owned()));
+    let never = |said: &str| Err(Unsent::Never(said.to_owned()));
+    for (fault, outcome) in [
+        (Fault::LetterBytes(b"250\r\n"), Ok(())),
+        (Fault::LetterBytes(b"250\n"), Ok(())),
+        (Fault::LetterBytes(b"250-taken\r\n250\r\n"), Ok(())),
+        (Fault::LetterBytes(b"250 angenommen f\xfcr Ada\r\n"), Ok(())),
+        (Fault::RecipientBytes(b"550 Empf\xe4nger unbekannt\r\n"), never("550 Empfänger unbekannt")),
+        (Fault::RecipientBytes(b"550\r\n"), never("550")),
+        (Fault::RecipientBytes(b"571 not authorized\r\n"), never("550 571 not authorized")),
+        (Fault::RecipientBytes(b"451-sp\xe4ter\n451\n"), later("451 später")),
+    ] {
+        server.fail_next(fault.clone());
+        let sent = mailer.send(&letter).await.map_err(|unsent| match unsent {
+            Unsent::Later(said) => Unsent::Later(said.trim_end().to_owned()),
+            Unsent::Never(said) => Unsent::Never(said.trim_end().to_owned()),
+            unheard => unheard,
+        });
+        assert_eq!(sent, outcome, "{fault:?}");
+        assert_eq!(mailer.send(&letter).await, Ok(()), "{fault:?}");
+    }
+    assert_eq!(server.letters().len(), 4 + 8, "nothing that was taken was sent again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

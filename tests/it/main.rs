@@ -58,6 +58,7 @@ mod removing;
 mod renewing;
 mod replaying;
 mod reporting;
+mod retention;
 mod roles;
 mod schema;
 mod schema_fields;

@@ -53,6 +53,7 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
         columns_of(entity::reminder::Entity),
         columns_of(entity::reminder_disconnection::Entity),
         columns_of(entity::user::Entity),
+        columns_of(entity::wait_request::Entity),
         columns_of(entity::workspace::Entity),
     ]
     .into_iter()

@@ -1,7 +1,13 @@
 //! Several nodes on one database. PostgreSQL only: SQLite has one node.
 
-use chrono::TimeDelta;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::authorization;
+use patchbay::{
+    clock::{Clock, NodeClock, SystemClock},
+    jobs::compare_clocks,
+};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
@@ -135,4 +141,26 @@ async fn a_provider_that_asks_to_wait_is_left_alone_by_every_node() {
         tokio::join!(first.run_jobs(), second.run_jobs());
     }
     assert_eq!(first.sandbox.calls(Endpoint::Identity), asked);
+}
+
+/// The machine's time, but five minutes ahead.
+struct FastClock;
+
+impl Clock for FastClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::minutes(5)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_machine_is_five_minutes_ahead_goes_by_the_databases_clock() {
+    let Some((first, _second)) = two_nodes().await else { return };
+    let clock = NodeClock::over(Arc::new(FastClock));
+    let off = async || {
+        let theirs = first.db.time(clock.now()).await.unwrap();
+        (clock.now() - theirs).abs()
+    };
+    assert!(off().await > TimeDelta::minutes(4));
+    compare_clocks(&first.db, &clock).await.unwrap();
+    assert!(off().await < TimeDelta::minutes(1));
 }

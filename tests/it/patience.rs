@@ -58,21 +58,20 @@ async fn a_token_endpoint_that_asks_to_wait_is_left_alone_by_jobs_probes_and_use
 
     // Ten minutes on, Ada's access token has ended, and Ben's is refused when it is probed.
     stage.sandbox.expire_access_tokens();
-    let asked = stage.sandbox.calls(Endpoint::Identity);
     nodes.after_minutes(10).await;
-    assert_eq!((stage.sandbox.calls(Endpoint::Identity), renewals()), (asked + 1, 1), "a probe");
-    let input = json!({ "connectionId": bens["id"] });
+    assert_eq!(renewals(), 2, "nobody told Ben to wait");
+    let input = json!({ "connectionId": adas["id"] });
     stage.admin_now().does("checkConnection", input, "connection { id }").await;
-    assert_eq!(renewals(), 1, "a person's check");
+    assert_eq!(renewals(), 2, "a person's check");
     let accounts = "query($id: ID!) { authorization(id: $id) { availableAccounts { totalCount } } }";
     let variables = json!({ "variables": { "id": adas["authorization"]["id"] } });
     stage.admin_now().tries(accounts, variables).await;
-    assert_eq!(renewals(), 1, "use");
+    assert_eq!(renewals(), 2, "use");
     nodes.after_minutes(19).await;
-    assert_eq!(renewals(), 1, "Ben's renewal");
+    assert_eq!(renewals(), 2, "Ada's renewal");
 
     nodes.after_minutes(2).await;
-    assert_eq!(renewals(), 3, "half an hour has passed, and both are renewed");
+    assert_eq!(renewals(), 3, "half an hour has passed");
     for connection in [&adas, &bens] {
         assert_eq!(stage.status(&id(connection)).await, "CONNECTED");
     }
@@ -80,65 +79,109 @@ async fn a_token_endpoint_that_asks_to_wait_is_left_alone_by_jobs_probes_and_use
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_asks_to_wait_is_obeyed_for_that_authorization_and_a_while_for_its_connector() {
+async fn an_api_that_asks_to_wait_is_obeyed_for_that_authorization_and_by_no_other() {
     let nodes = Nodes::with(Setup::default()).await;
     let stage = &nodes.first;
     stage.shops(&["north"]).await;
     stage.later(TimeDelta::minutes(10));
     stage.shops(&["south", "east"]).await;
-    let acme = stage.admin.creates_client("Acme").await;
-    stage.keyed("lamps", &acme).await;
-    let (shops, keyed) = (|| stage.sandbox.calls(Endpoint::Identity), || stage.sandbox.calls(Endpoint::Keyed));
-    let before = (shops(), keyed());
+    let shops = || stage.sandbox.calls(Endpoint::Identity);
+    let before = shops();
     stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 2 * 3600 }, 1);
     nodes.after_minutes(7).await;
-    assert_eq!(shops(), before.0 + 1, "the first shop was due");
+    assert_eq!(shops(), before + 1, "the first shop was due");
 
     nodes.after_minutes(10).await;
-    assert_eq!(shops(), before.0 + 1, "the others are due, and wait for a probe interval");
-    assert_eq!(keyed(), before.1 + 1, "another connector does not");
-    nodes.after_minutes(6).await;
-    assert_eq!(shops(), before.0 + 3, "they go on, and the first waits still");
-    for round in 1..=5 {
+    assert_eq!(shops(), before + 3, "the others go on");
+    for round in 1..=6 {
         nodes.after_minutes(17).await;
-        assert_eq!(shops(), before.0 + 3 + 2 * round);
+        assert_eq!(shops(), before + 3 + 2 * round);
     }
     nodes.after_minutes(20).await;
-    assert_eq!(shops(), before.0 + 16, "two hours have passed");
+    assert_eq!(shops(), before + 18, "two hours have passed");
     assert_eq!(stage.disconnections().await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connector_that_has_paused_does_not_pause_again_at_once() {
+async fn a_connector_pauses_once_three_of_its_authorizations_were_told_to_wait_and_not_again_at_once() {
     let nodes = Nodes::with(Setup::default()).await;
     let stage = &nodes.first;
-    stage.shops(&["north"]).await;
+    stage.shops(&["one", "two", "three"]).await;
     stage.later(TimeDelta::minutes(10));
-    stage.shops(&["south", "east"]).await;
+    let north = stage.shops(&["north"]).await;
+    let acme = stage.admin.creates_client("Acme").await;
+    stage.keyed("lamps", &acme).await;
+    let (shops, keyed) = (|| stage.sandbox.calls(Endpoint::Identity), || stage.sandbox.calls(Endpoint::Keyed));
+    let told_to_wait = |seconds| {
+        stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: seconds }, 3);
+    };
+    let before = (shops(), keyed());
+    told_to_wait(2 * 3600);
+    nodes.after_minutes(7).await;
+    assert_eq!(shops(), before.0 + 3, "three were due");
+
+    nodes.after_minutes(10).await;
+    assert_eq!(shops(), before.0 + 3, "the fourth is due, and waits for a probe interval");
+    assert_eq!(keyed(), before.1 + 1, "another connector does not");
+    let check = json!({ "connectionId": north[0]["id"] });
+    let refused = stage.admin_now().mutates("checkConnection", check, "connection { id }").await;
+    assert_eq!(refused["errors"][0]["code"], "PROVIDER_UNAVAILABLE", "{refused:#}");
+    nodes.after_minutes(6).await;
+    assert_eq!(shops(), before.0 + 4, "it goes on");
+
+    // It paused for a quarter of an hour, and may again after as much time: in fourteen minutes from now.
+    let more = stage.shops(&["five", "six", "seven"]).await;
+    let three_are_told = async |seconds| {
+        told_to_wait(seconds);
+        for shop in &more {
+            let check = json!({ "connectionId": shop["id"] });
+            stage.admin_now().does("checkConnection", check, "connection { id }").await;
+        }
+    };
     stage.later(TimeDelta::minutes(7));
-    let ask_to_wait = || stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 2 * 3600 }, 1);
-    let calls = || stage.sandbox.calls(Endpoint::Identity);
-    ask_to_wait();
-    nodes.run_jobs().await;
+    three_are_told(60).await;
+    let before = shops();
+    stage.later(TimeDelta::minutes(5));
+    let check = json!({ "connectionId": north[0]["id"] });
+    stage.admin_now().does("checkConnection", check, "connection { id }").await;
+    assert_eq!(shops(), before + 1, "it does not pause again yet");
     stage.later(TimeDelta::minutes(3));
-    stage.shops(&["west"]).await;
-    let before = calls();
+    three_are_told(600).await;
+    let before = shops();
+    nodes.after_minutes(9).await;
+    assert_eq!(shops(), before, "now it does");
+    nodes.after_minutes(10).await;
+    assert_eq!(shops(), before + 4, "all go on that need not wait longer");
+    assert_eq!(stage.disconnections().await.len(), 0);
+}
 
-    // The pause has ended, and one of the two due asks for another.
-    ask_to_wait();
-    nodes.after_minutes(13).await;
-    assert_eq!(calls(), before + 2);
-    nodes.after_minutes(4).await;
-    assert_eq!(calls(), before + 3, "the last one is asked when it is due");
+#[tokio::test(flavor = "multi_thread")]
+async fn one_workspace_alone_pauses_no_connector_that_another_uses() {
+    let nodes = Nodes::with(Setup::default()).await;
+    let stage = &nodes.first;
+    let stranger = stage.stranger().await;
+    stage.shops(&["one", "two", "three", "four"]).await;
+    stage.later(TimeDelta::minutes(10));
+    stranger.connects_shop(&stage.browser(), "elsewhere").await;
+    let shops = || stage.sandbox.calls(Endpoint::Identity);
+    let told_to_wait = |times| {
+        stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 2 * 3600 }, times);
+    };
+    told_to_wait(4);
+    let before = shops();
+    nodes.after_minutes(7).await;
+    assert_eq!(shops(), before + 4, "four of one workspace were due, and told to wait");
+    stage.later(TimeDelta::minutes(3));
+    stage.shops(&["five"]).await;
 
-    // As long after the pause as it was itself, another may follow.
-    ask_to_wait();
-    nodes.after_minutes(13).await;
-    assert_eq!(calls(), before + 4);
-    nodes.after_minutes(4).await;
-    assert_eq!(calls(), before + 4, "now the last one waits");
-    nodes.after_minutes(12).await;
-    assert_eq!(calls(), before + 5);
+    let before = shops();
+    told_to_wait(1);
+    nodes.after_minutes(7).await;
+    assert_eq!(shops(), before + 1, "the other workspace's goes on, and is told so as well");
+    nodes.after_minutes(10).await;
+    assert_eq!(shops(), before + 1, "that makes it the connector's matter: the fifth is due, and waits");
+    nodes.after_minutes(7).await;
+    assert_eq!(shops(), before + 2);
 }
 
 /// The sandbox's shops as a connector of their own, which is asked two calls at once.
@@ -161,7 +204,7 @@ async fn many_that_are_due_when_an_api_asks_to_wait_are_not_asked_one_after_the_
     stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 600 }, 100);
     stage.after_a_probe_interval().await;
     let more = stage.sandbox.calls(Endpoint::Identity) - asked;
-    assert!(more <= 2, "{more} calls, of which two were under way when it asked to wait");
+    assert!((3..=4).contains(&more), "{more} calls: three until it pauses, and one that was under way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,15 @@
 //! Reminders: who is mailed of what, when, and how often.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{disconnection, reminder, workspace};
-use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, sea_query::Expr};
+use entity::{
+    Detector, DisconnectionReason, Status, authorization, connection, disconnection, disconnection_connection,
+    reminder, reminder_disconnection, workspace,
+};
+use patchbay::ids::{self, Kind};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryOrder,
+    sea_query::Expr,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -488,4 +495,116 @@ async fn whoever_inherits_the_claim_of_a_server_that_was_killed_sends_its_remind
     assert_eq!(mail.letters().len(), 0, "somebody is at it");
     claimed("2026-01-01T00:00:00Z").await;
     assert_eq!(mail.letters().len(), 1);
+}
+
+/// Connects `count` more shops for nobody, each by an authorization of its own, all disconnected since `since`.
+async fn nobodys_outages(stage: &Stage, count: u32, since: DateTime<Utc>) {
+    let shop = id(&stage.admin_now().connects_shop(&stage.browser(), "first").await);
+    let row = connection::Entity::find_by_id(ids::decode(Kind::Connection, &shop).unwrap())
+        .one(stage.db.reader())
+        .await
+        .unwrap()
+        .unwrap();
+    let its = authorization::Entity::find_by_id(row.authorization_id).one(stage.db.reader()).await.unwrap().unwrap();
+    let (mut authorizations, mut connections, mut outages, mut links) = (vec![], vec![], vec![], vec![]);
+    for number in 0..count {
+        let mut its = its.clone();
+        its.id = uuid::Uuid::from_u128(0x0196_0000_0000_7000_8000_0000_0000_0000 + u128::from(number));
+        its.account_id = Some(format!("shop-{number}"));
+        (its.status, its.created_by) = (Status::Disconnected, None);
+        (its.probe_at, its.renew_at) = (None, None);
+        let mut row = row.clone();
+        (row.id, row.authorization_id) = (its.id, its.id);
+        row.account_key = format!("shop-{number}");
+        (row.status, row.created_by, row.probe_at) = (Status::Disconnected, None, None);
+        let open = disconnection::Model {
+            id: its.id,
+            workspace_id: row.workspace_id,
+            authorization_id: its.id,
+            connection_id: None,
+            connector: row.connector.clone(),
+            reason: DisconnectionReason::Revoked,
+            detected_by: Detector::Probe,
+            message: "It was revoked.".to_owned(),
+            credential_version: 1,
+            started_at: since + TimeDelta::milliseconds(number.into()),
+            ended_at: None,
+            ended_by: None,
+            reconnected_by: None,
+        };
+        links.push(disconnection_connection::ActiveModel {
+            disconnection_id: Set(open.id),
+            connection_id: Set(row.id),
+            workspace_id: Set(row.workspace_id),
+        });
+        authorizations.push(its.into_active_model().reset_all());
+        connections.push(row.into_active_model().reset_all());
+        outages.push(open.into_active_model().reset_all());
+    }
+    let db = stage.db.writer();
+    authorization::Entity::insert_many(authorizations).exec_without_returning(db).await.unwrap();
+    connection::Entity::insert_many(connections).exec_without_returning(db).await.unwrap();
+    disconnection::Entity::insert_many(outages).exec_without_returning(db).await.unwrap();
+    disconnection_connection::Entity::insert_many(links).exec_without_returning(db).await.unwrap();
+}
+
+/// Has the database take no reminder of the disconnection that began last, until it is mended.
+async fn the_last_cannot_be_written(stage: &Stage) {
+    let last = disconnection::Entity::find().order_by_desc(disconnection::Column::StartedAt);
+    let last = last.one(stage.db.reader()).await.unwrap().unwrap().id.simple().to_string();
+    let break_it = if stage.db.is_sqlite() {
+        vec![format!(
+            "CREATE TRIGGER away BEFORE INSERT ON reminder_disconnection WHEN NEW.disconnection_id = x'{last}' \
+             BEGIN SELECT RAISE(ABORT, 'away'); END"
+        )]
+    } else {
+        vec![
+            format!(
+                "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF NEW.disconnection_id = '{last}'::uuid THEN RAISE EXCEPTION 'away'; END IF; RETURN NEW; END $$"
+            ),
+            "CREATE TRIGGER away BEFORE INSERT ON reminder_disconnection FOR EACH ROW EXECUTE FUNCTION away()"
+                .to_owned(),
+        ]
+    };
+    for statement in break_it {
+        stage.db.writer().execute_unprepared(&statement).await.unwrap();
+    }
+}
+
+async fn it_can_be_written(stage: &Stage) {
+    let mend = if stage.db.is_sqlite() { "DROP TRIGGER away" } else { "DROP TRIGGER away ON reminder_disconnection" };
+    stage.db.writer().execute_unprepared(mend).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_many_is_written_in_parts_and_each_letter_counts_what_it_does_not_list() {
+    let (stage, mail) = stage_with_mail().await;
+    for number in 1..=11 {
+        stage.person(&format!("Admin{number:02}"), "ADMIN", None).await;
+    }
+    nobodys_outages(&stage, 250, "2026-03-02T09:00:00Z".parse().unwrap()).await;
+    the_last_cannot_be_written(&stage).await;
+    stage.morning(1).await;
+    let written = async || reminder_disconnection::Entity::find().count(stage.db.reader()).await.unwrap();
+    assert!((1..250 * 12).contains(&written().await), "what was written before it failed stays: {}", written().await);
+    assert_eq!(mail.letters().len(), 0, "and no letter leaves with a part");
+
+    it_can_be_written(&stage).await;
+    stage.run_jobs().await;
+    assert_eq!(written().await, 250 * 12);
+    let letters = mail.letters();
+    assert_eq!((letters.len(), recipients(&letters).len()), (12, 12), "one for each ADMIN");
+    for letter in &letters {
+        assert!(letter.text.contains("250 data sources have been disconnected"), "{}", letter.text);
+        assert!(letter.text.contains("210 more data sources are disconnected"), "{}", letter.text);
+        assert_eq!(letter.text.matches("\nReconnect:").count(), 40);
+    }
+    for day in 2..4 {
+        stage.morning(day).await;
+    }
+    assert_eq!(mail.letters().len(), 12, "and of each once");
+    let entries = stage.admin_now().audited("reminder.sent").await;
+    assert_eq!(entries.len(), 12);
+    assert_eq!(entries[0]["details"]["disconnections"], 250);
 }

@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::authorization;
 use patchbay::sandbox::{Endpoint, Fault};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -201,8 +202,64 @@ async fn an_answer_that_is_lost_is_asked_for_once_more_and_a_refusal_then_is_hon
     assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
     let lamps = stage.admin.connection(&grant.lamps).await;
     assert_eq!(lamps["disconnection"]["reason"], "REVOKED");
+    let message = &stage.disconnections().await[0]["message"];
+    assert!(message.as_str().unwrap().contains("was lost on the way"), "{message}");
     stage.after_ticks(5).await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_turned_a_renewal_away_is_not_a_lost_one() {
+    let stage = Stage::new().await;
+    stage.shared_grant().await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::RateLimited { retry_after: 60 }, 1);
+    after_most_of_an_hour(&stage).await;
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_grant"), 1);
+    stage.later(TimeDelta::minutes(2));
+    stage.run_jobs().await;
+    let outages = stage.disconnections().await;
+    assert_eq!(each(&outages, "reason"), ["REVOKED"]);
+    assert!(!outages[0]["message"].as_str().unwrap().contains("lost"), "{outages:#?}");
+}
+
+/// Has whoever works on an authorization lose it, as if that had been killed and its claim had run out.
+async fn claims_run_out(stage: &Stage) {
+    authorization::Entity::update_many()
+        .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<uuid::Uuid>))
+        .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+        .exec(stage.db.writer())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_whose_worker_was_killed_is_sent_once_more_at_once_whyever_it_was_sent() {
+    let stage = Stage::new().await;
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
+    let grant = stage.shared_grant().await;
+    // A token that is refused is renewed hours before its time.
+    stage.sandbox.expire_access_tokens();
+    stage.sandbox.fail_next(Endpoint::Token, Fault::Hang(std::time::Duration::from_secs(60)), 1);
+    let (admin, lamps) = (stage.admin_now(), grant.lamps.clone());
+    let checking = tokio::spawn(async move {
+        let check = "mutation($input: CheckConnectionInput!) { checkConnection(input: $input) { connection { id } } }";
+        admin.tries(check, json!({ "connectionId": lamps })).await
+    });
+    while stage.sandbox.token_calls().refresh_token == 0 {
+        assert!(!checking.is_finished(), "nobody renewed");
+        tokio::task::yield_now().await;
+    }
+    stage.run_jobs().await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 1, "somebody is at it");
+    claims_run_out(&stage).await;
+    stage.run_jobs().await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+    let row = authorization::Entity::find().one(stage.db.reader()).await.unwrap().unwrap();
+    assert_eq!((row.renewal_sent_at, row.credential_version), (None, 2), "it was answered");
+    stage.run_jobs().await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
+    assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+    checking.abort();
 }
 
 /// Has the database refuse every credential, until it is mended.

@@ -1,7 +1,7 @@
 //! The tray: what each person is told, once, and where it was read.
 
 use chrono::TimeDelta;
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseBackend, EntityTrait, QuerySelect, Statement};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -170,6 +170,52 @@ async fn a_long_tray_read_at_once_is_told_in_parts_after_each_of_which_one_can_g
     follow(&mut socket, "1", "notificationsRead", first["cursor"].as_str().unwrap()).await;
     let second = socket.event().await["notificationsRead"].clone();
     assert_eq!(second["notifications"].as_array().unwrap().len(), 30);
+}
+
+/// How many statements wait for a lock of another.
+async fn waiting_for_a_lock(db: &patchbay::db::Db) -> i64 {
+    let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = Statement::from_string(DatabaseBackend::Postgres, waiting);
+    db.reader().query_one_raw(waiting).await.unwrap().unwrap().try_get("", "n").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_that_read_all_at_once_mark_and_tell_each_once() {
+    let stage = Stage::new().await;
+    fill_tray(&stage, 7).await;
+    let cursor = stage.admin.event_cursor().await;
+    let mark = || {
+        let admin = stage.admin.clone();
+        tokio::spawn(async move { admin.does("markNotificationsRead", json!({}), "notifications { id }").await })
+    };
+    let marking = if stage.database.is_sqlite() {
+        vec![mark(), mark()]
+    } else {
+        // Both have looked which are unread before either may write.
+        let txn = stage.db.begin().await.unwrap();
+        entity::notification::Entity::find().lock_exclusive().all(&txn).await.unwrap();
+        let marking = vec![mark(), mark()];
+        while waiting_for_a_lock(&stage.db).await < 2 {
+            assert!(!marking.iter().any(tokio::task::JoinHandle::is_finished));
+            tokio::task::yield_now().await;
+        }
+        txn.commit().await.unwrap();
+        marking
+    };
+    let mut marked = Vec::new();
+    for one in marking {
+        marked.extend(ids_of(&one.await.unwrap()["notifications"]));
+    }
+    assert_eq!(marked.len(), 7, "each to one of them");
+    let mut socket = stage.admin.socket().await;
+    follow(&mut socket, "1", "notificationsRead", &cursor).await;
+    let told = ids_of(&socket.event().await["notificationsRead"]["notifications"]);
+    assert_eq!(told.len(), 7);
+    fill_tray(&stage, 1).await;
+    mark_read(&stage.admin, json!({})).await;
+    let next = ids_of(&socket.event().await["notificationsRead"]["notifications"]);
+    assert!(next.len() == 1 && !told.contains(&next[0]), "it was told between: {next:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::Outage;
+use super::{Outage, Rest};
 use crate::line::one_line;
 
 /// How many characters of a name are shown.
@@ -16,12 +16,12 @@ const LONGEST_IN_SUBJECT: usize = 40;
 const LONGEST_MESSAGE: usize = 500;
 
 /// E.g. `Google Ads is disconnected for Acme and Globex`, or `Google Ads, HubSpot and Stripe are disconnected`.
-pub(super) fn subject(outages: &[Outage]) -> String {
+pub(super) fn subject(outages: &[Outage], rest: &Rest) -> String {
     let mut connectors: Vec<&str> = Vec::new();
-    for outage in outages {
+    for connector in outages.iter().map(|outage| &outage.connector).chain(&rest.connectors) {
         // Few: there are not many kinds of data sources. The longest lasting stays first.
-        if !connectors.contains(&outage.connector.as_str()) {
-            connectors.push(&outage.connector);
+        if !connectors.contains(&connector.as_str()) {
+            connectors.push(connector);
         }
     }
     let short = |name: &&str| shown(name, LONGEST_IN_SUBJECT);
@@ -32,17 +32,21 @@ pub(super) fn subject(outages: &[Outage]) -> String {
     let clients: Vec<&str> = clients.into_iter().collect();
     match clients.as_slice() {
         [] => format!("{} is disconnected", short(connector)),
+        clients if rest.count > 0 => {
+            let some: Vec<String> = clients.iter().take(2).map(short).collect();
+            format!("{} is disconnected for {} and others", short(connector), some.join(", "))
+        }
         clients => format!("{} is disconnected for {}", short(connector), list(clients, 2, short)),
     }
 }
 
 /// What tells more than the subject: what happened, or for how long each has been disconnected.
-pub(super) fn preview(outages: &[Outage], now: DateTime<Utc>) -> String {
+pub(super) fn preview(outages: &[Outage], all: usize, now: DateTime<Utc>) -> String {
     match outages {
-        [outage] => message(&outage.message),
-        outages => {
-            list(outages, 3, |outage| format!("{} for {}", name(&outage.connector), lasting(now - outage.since)))
-        }
+        [outage] if all == 1 => message(&outage.message),
+        outages => list_of(outages, all, 3, |outage| {
+            format!("{} for {}", name(&outage.connector), lasting(now - outage.since))
+        }),
     }
 }
 
@@ -54,17 +58,18 @@ pub(super) fn greeting(person: &str) -> String {
 }
 
 /// Why this was sent.
-pub(super) fn lead(outages: &[Outage], now: DateTime<Utc>) -> String {
-    let least = outages.iter().map(|outage| now - outage.since).min().unwrap_or_default();
+pub(super) fn lead(outages: &[Outage], rest: &Rest, now: DateTime<Utc>) -> String {
+    let begun = outages.iter().map(|outage| outage.since).chain(rest.newest);
+    let least = begun.map(|since| now - since).min().unwrap_or_default();
     match outages {
-        [outage] => format!(
+        [outage] if rest.count == 0 => format!(
             "{} has been disconnected for {}, and nobody has reconnected it yet.",
             name(&outage.connector),
             lasting(least)
         ),
         outages => format!(
             "{} data sources have been disconnected for {} or longer, and nobody has reconnected them yet.",
-            outages.len(),
+            outages.len() + rest.count,
             lasting(least)
         ),
     }
@@ -143,8 +148,13 @@ pub(super) fn lasting(span: TimeDelta) -> String {
 
 /// E.g. `A`, `A and B`, `A, B and C`, and with `most` of three `A, B, C and 2 more`.
 fn list<T>(all: &[T], most: usize, say: impl Fn(&T) -> String) -> String {
-    let mut parts: Vec<String> = all.iter().take(most).map(say).collect();
-    let last = match all.len().saturating_sub(most) {
+    list_of(all, all.len(), most, say)
+}
+
+/// The same, of `count` that begin with `first`.
+fn list_of<T>(first: &[T], count: usize, most: usize, say: impl Fn(&T) -> String) -> String {
+    let mut parts: Vec<String> = first.iter().take(most).map(say).collect();
+    let last = match count.saturating_sub(parts.len()) {
         0 => parts.pop(),
         more => Some(format!("{more} more")),
     };

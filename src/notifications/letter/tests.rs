@@ -29,6 +29,7 @@ fn reminder(outages: Vec<Outage>) -> Reminder<'static> {
         zone: chrono_tz::America::Phoenix,
         now: at("2026-11-27T14:00:00Z"),
         outages,
+        rest: Rest::default(),
         unsubscribe: Url::parse("https://patchbay.example/unsubscribe/AAECAwQFBgcICQ").unwrap(),
     }
 }
@@ -126,6 +127,26 @@ fn the_subject_says_what_broke() {
     assert_eq!(subject(others.to_vec()), "Stripe, HubSpot and Xero are disconnected");
     let long = subject(vec![outage(&"g".repeat(500), &[&"ü".repeat(500), &"a".repeat(500)], since)]);
     assert_eq!(long.chars().count(), 3 * 40 + " is disconnected for  and ".len(), "{long}");
+}
+
+#[test]
+fn what_is_only_counted_is_part_of_every_number() {
+    let since = "2026-11-20T13:12:00Z";
+    let first: Vec<Outage> = (0..40).map(|n| outage("Google Ads", &[&format!("Client {n:02}")], since)).collect();
+    let counted = |count, connectors: &[&str]| Rest {
+        count,
+        connectors: connectors.iter().map(|name| (*name).to_owned()).collect(),
+        newest: Some(at("2026-11-26T13:00:00Z")),
+    };
+    let words = Reminder { rest: counted(19_960, &["Google Ads"]), ..reminder(first.clone()) }.in_words();
+    assert_eq!(words.subject, "Google Ads is disconnected for Client 00, Client 01 and others");
+    for said in ["20000 data sources have been disconnected for 25 hours or longer", "19960 more data sources are"] {
+        assert!(words.text.contains(said) && words.html.contains(said), "{said}: {}", words.text);
+    }
+    assert!(words.html.contains("and 19997 more"), "{}", words.html);
+    let words = Reminder { rest: counted(1, &["Stripe"]), ..reminder(first[..1].to_vec()) }.in_words();
+    assert_eq!(words.subject, "Google Ads and Stripe are disconnected");
+    assert!(words.text.contains("2 data sources have been"), "{}", words.text);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, workspace};
+use entity::{ReminderStatus, Topic, reminder, reminder_disconnection, user, workspace};
 use futures_util::{StreamExt, stream};
 use sea_orm::{
     ActiveValue::Set,
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Reminders,
-    owed::{BATCH, Which, owed},
+    owed::{BATCH, owed_to},
 };
 use crate::{
     access::Viewer,
@@ -157,15 +157,16 @@ impl Reminders {
     }
 
     async fn hand_over(&self, row: &reminder::Model) -> Result<Outcome> {
+        let person = user::Entity::find_by_id(row.user_id).one(self.db.reader()).await?;
+        let Some(person) = person else { return Ok(Outcome::Dropped) };
         let listed = listed(self.db.reader(), row.id).await?;
-        let lasting = owed(self.db.reader(), row.workspace_id, Which::These(&listed)).await?;
-        let Some(mine) = lasting.into_iter().find(|owed| owed.person.id == row.user_id) else {
-            return Ok(Outcome::Dropped);
-        };
+        let lasting = owed_to(self.db.reader(), &person, &listed).await?;
         let workspace = workspace::Entity::find_by_id(row.workspace_id).one(self.db.reader()).await?;
         let workspace = workspace.ok_or_else(|| Error::internal("a reminder without its workspace"))?;
-        let letter = self.letter(row, &workspace, &mine).await?;
-        let told = mine.outages.into_keys().collect();
+        let Some(letter) = self.letter(row, &workspace, &person, &lasting).await? else {
+            return Ok(Outcome::Dropped);
+        };
+        let told = lasting.into_iter().map(|one| one.id).collect();
         Ok(match self.mailer.send(&letter).await {
             Ok(()) => Outcome::Sent(told),
             Err(Unsent::Never(problem)) => Outcome::Refused(told, problem),

@@ -1,45 +1,55 @@
 //! What a reminder tells: the letter about what a person is owed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use entity::{authorization, connector, disconnection, reminder, workspace};
+use entity::{authorization, connector, disconnection, reminder, user, workspace};
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect};
 use url::Url;
 use uuid::Uuid;
 
 use super::{
     Reminders,
-    owed::{BATCH, Broken, Owed},
+    owed::{Lasting, broken_for},
     runs::zone,
 };
 use crate::{
     error::{Error, Result},
     ids::{self, Kind},
     mail::Letter,
-    notifications::letter::{Outage, Reminder},
+    notifications::letter::{MOST_TOLD, Outage, Reminder, Rest},
     people::CONNECTION_PLACE,
 };
 
 impl Reminders {
-    /// The letter of a reminder that tells a person what they are owed.
+    /// The letter of a reminder that tells a person of `lasting`, the longest lasting first; none where nothing is left to
+    /// tell.
     pub(super) async fn letter(
         &self,
         row: &reminder::Model,
         workspace: &workspace::Model,
-        owed: &Owed,
-    ) -> Result<Letter> {
-        let (now, person) = (self.clock.now(), &owed.person);
+        person: &user::Model,
+        lasting: &[Lasting],
+    ) -> Result<Option<Letter>> {
+        let now = self.clock.now();
         let unsubscribe = self.notifications.unsubscribe_url(person, workspace);
+        let names = connector::Entity::find().all(self.db.reader()).await?;
+        let names: HashMap<String, String> = names.into_iter().map(|row| (row.slug, row.name)).collect();
+        let (told, counted) = lasting.split_at(lasting.len().min(MOST_TOLD));
+        let outages = self.outages(workspace, person, told, &names).await?;
+        if outages.is_empty() {
+            return Ok(None);
+        }
         let reminder = Reminder {
             workspace: &workspace.name,
             person: &person.name,
             zone: zone(workspace)?,
             now,
-            outages: self.outages(workspace, &owed.outages).await?,
+            outages,
+            rest: rest(counted, &names),
             unsubscribe: unsubscribe.clone(),
         };
         let words = reminder.in_words();
-        Ok(Letter {
+        Ok(Some(Letter {
             message_id: self.mailer.message_id(row.id),
             to_name: person.name.clone(),
             to_email: person.email.clone(),
@@ -48,55 +58,46 @@ impl Reminders {
             html: words.html,
             at: now,
             unsubscribe: Some(unsubscribe),
-        })
+        }))
     }
 
-    /// The longest lasting first.
-    async fn outages(&self, workspace: &workspace::Model, owed: &BTreeMap<Uuid, Vec<Broken>>) -> Result<Vec<Outage>> {
-        let names = connector::Entity::find().all(self.db.reader()).await?;
-        let names: HashMap<String, String> = names.into_iter().map(|row| (row.slug, row.name)).collect();
-        let ids: Vec<Uuid> = owed.keys().copied().collect();
-        let mut outages = Vec::with_capacity(ids.len());
-        for part in ids.chunks(BATCH) {
-            let its_authorization = disconnection::Entity::belongs_to(authorization::Entity)
-                .from(disconnection::Column::AuthorizationId)
-                .to(authorization::Column::Id);
-            let rows = disconnection::Entity::find()
-                .join(JoinType::InnerJoin, its_authorization.into())
-                .select_also(authorization::Entity)
-                .filter(disconnection::Column::Id.is_in(part.iter().copied()))
-                .all(self.db.reader())
-                .await?;
-            for (row, authorization) in rows {
-                let broken = owed.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-                let connector = names.get(&row.connector).unwrap_or(&row.connector).clone();
-                let account = authorization.and_then(|authorization| authorization.account_name);
-                outages.push(self.outage(workspace, row, connector, account, broken)?);
-            }
-        }
-        outages.sort_by_key(|outage| outage.since);
-        Ok(outages)
-    }
-
-    fn outage(
+    /// These in full, in their order, but those that healed at this moment.
+    async fn outages(
         &self,
         workspace: &workspace::Model,
-        row: disconnection::Model,
-        connector: String,
-        account: Option<String>,
-        broken: &[Broken],
-    ) -> Result<Outage> {
-        let first = broken.first().ok_or_else(|| Error::internal("a disconnection of nothing"))?;
-        let clients: BTreeSet<&str> = broken.iter().filter_map(|one| one.client.as_deref()).collect();
-        Ok(Outage {
-            connector,
-            account,
-            clients: clients.into_iter().map(str::to_owned).collect(),
-            connections: broken.len(),
-            since: row.started_at,
-            message: row.message,
-            url: self.connection_url(workspace, first.connection_id)?,
-        })
+        person: &user::Model,
+        told: &[Lasting],
+        names: &HashMap<String, String>,
+    ) -> Result<Vec<Outage>> {
+        let its_authorization = disconnection::Entity::belongs_to(authorization::Entity)
+            .from(disconnection::Column::AuthorizationId)
+            .to(authorization::Column::Id);
+        let rows = disconnection::Entity::find()
+            .join(JoinType::InnerJoin, its_authorization.into())
+            .select_also(authorization::Entity)
+            .filter(disconnection::Column::Id.is_in(told.iter().map(|one| one.id)))
+            .all(self.db.reader())
+            .await?;
+        let mut rows: HashMap<Uuid, _> = rows.into_iter().map(|(row, its)| (row.id, (row, its))).collect();
+        let mut outages = Vec::with_capacity(told.len());
+        for one in told {
+            let Some((row, authorization)) = rows.remove(&one.id) else { continue };
+            let broken = broken_for(self.db.reader(), person, row.id).await?;
+            let Some(first) = broken.first() else { continue };
+            let url = self.connection_url(workspace, first.connection_id)?;
+            let connections = broken.len();
+            let clients: BTreeSet<String> = broken.into_iter().filter_map(|one| one.client).collect();
+            outages.push(Outage {
+                connector: names.get(&row.connector).unwrap_or(&row.connector).clone(),
+                account: authorization.and_then(|authorization| authorization.account_name),
+                clients: clients.into_iter().collect(),
+                connections,
+                since: row.started_at,
+                message: row.message,
+                url,
+            });
+        }
+        Ok(outages)
     }
 
     /// Where a button leads: the workspace's own address for the connection, or the console at it.
@@ -111,5 +112,15 @@ impl Reminders {
                 Ok(console)
             }
         }
+    }
+}
+
+/// What is said of those that are not told in full.
+fn rest(counted: &[Lasting], names: &HashMap<String, String>) -> Rest {
+    let slugs: BTreeSet<&String> = counted.iter().map(|one| &one.connector).collect();
+    Rest {
+        count: counted.len(),
+        connectors: slugs.into_iter().map(|slug| names.get(slug).unwrap_or(slug).clone()).collect(),
+        newest: counted.last().map(|one| one.started_at),
     }
 }

@@ -64,8 +64,12 @@ pub enum Fault {
     Sender(&'static str),
     /// The recipient is answered with this.
     Recipient(&'static str),
+    /// The recipient is answered with these bytes, whatever they are.
+    RecipientBytes(&'static [u8]),
     /// The whole letter is answered with this, and not kept.
     Letter(&'static str),
+    /// The whole letter is kept, and answered with these bytes, whatever they are.
+    LetterBytes(&'static [u8]),
     /// The letter is kept, and the connection closed before the answer.
     DropAfterLetter,
 }
@@ -171,6 +175,10 @@ impl Fault {
     fn is_at_greeting(&self) -> bool {
         matches!(self, Self::DropAtGreeting | Self::Hang)
     }
+
+    fn is_at_letter(&self) -> bool {
+        matches!(self, Self::Letter(_) | Self::LetterBytes(_) | Self::DropAfterLetter)
+    }
 }
 
 impl Shared {
@@ -270,20 +278,27 @@ impl Conversation {
                         _ => self.say("250 ok").await?,
                     }
                 }
-                "RCPT" => match self.shared.fault(|fault| matches!(fault, Fault::Recipient(_))) {
-                    Some(Fault::Recipient(answer)) => self.say(answer).await?,
-                    _ => {
-                        to.push(in_brackets(rest));
-                        self.say("250 ok").await?;
+                "RCPT" => {
+                    match self.shared.fault(|fault| matches!(fault, Fault::Recipient(_) | Fault::RecipientBytes(_))) {
+                        Some(Fault::Recipient(answer)) => self.say(answer).await?,
+                        Some(Fault::RecipientBytes(answer)) => self.stream.write_all(answer).await?,
+                        _ => {
+                            to.push(in_brackets(rest));
+                            self.say("250 ok").await?;
+                        }
                     }
-                },
+                }
                 "DATA" if to.is_empty() => self.say("503 5.5.1 for whom?").await?,
                 "DATA" => {
                     self.say("354 go on").await?;
                     let Some(raw) = self.letter().await? else { return Ok(()) };
                     let letter = || Received::new(from.clone(), to.clone(), &raw);
-                    match self.shared.fault(|fault| matches!(fault, Fault::Letter(_) | Fault::DropAfterLetter)) {
+                    match self.shared.fault(Fault::is_at_letter) {
                         Some(Fault::Letter(answer)) => self.say(answer).await?,
+                        Some(Fault::LetterBytes(answer)) => {
+                            self.shared.keep(letter());
+                            self.stream.write_all(answer).await?;
+                        }
                         Some(_) => {
                             self.shared.keep(letter());
                             return Ok(());

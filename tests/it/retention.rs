@@ -1,0 +1,115 @@
+//! What is over goes after its time, a part at a time, and nothing goes that still means something.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use entity::{incident, workspace};
+use patchbay::clock::Clock;
+use sea_orm::{ActiveValue::Set, EntityTrait};
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, Stage, each, id, tables};
+
+/// The only node on SQLite, two on PostgreSQL, where nothing that is kept for longer than a month is kept for its history.
+async fn nodes() -> (Stage, Option<Stage>) {
+    let settings = [("PATCHBAY_HISTORY_KEEP", "30d"), ("PATCHBAY_JOURNAL_KEEP", "400d")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let first = Stage::with(Setup { settings, ..Setup::default() }).await;
+    let second = if first.database.is_sqlite() { None } else { Some(first.another_node().await) };
+    (first, second)
+}
+
+async fn days_later(days: i64, (first, second): &(Stage, Option<Stage>)) {
+    first.later(TimeDelta::days(days));
+    match second {
+        Some(second) => {
+            tokio::join!(first.run_jobs(), second.run_jobs());
+        }
+        None => first.run_jobs().await,
+    }
+}
+
+/// How many rows these tables have.
+async fn rows<const N: usize>(stage: &Stage, names: [&str; N]) -> [i64; N] {
+    let counts: BTreeMap<String, i64> = tables::counts(&stage.db).await;
+    names.map(|name| counts[name])
+}
+
+async fn removes(stage: &Stage, connection: &str) {
+    stage.admin_now().does("removeConnection", json!({ "connectionId": connection }), "removedConnectionId").await;
+}
+
+/// A connection whose key was changed, which was noticed.
+async fn broken(stage: &Stage, key: &str, client: &str) -> String {
+    let connection = stage.keyed(key, client).await;
+    stage.sandbox.change_key(key).unwrap();
+    stage.after_a_probe_interval().await;
+    assert_eq!(stage.status(&connection).await, "DISCONNECTED");
+    connection
+}
+
+/// More incidents that are over than one transaction deletes.
+async fn many_incidents(stage: &Stage) {
+    let workspace = workspace::Entity::find().one(stage.db.reader()).await.unwrap().unwrap().id;
+    let now = stage.clock.now();
+    let rows = (0..1_300).map(|_| incident::ActiveModel {
+        id: Set(uuid::Uuid::from_u128(rand::random())),
+        workspace_id: Set(workspace),
+        connector: Set("sandbox-ads".to_owned()),
+        ours: Set(false),
+        message: Set("It failed.".to_owned()),
+        started_at: Set(now),
+        ended_at: Set(Some(now)),
+    });
+    incident::Entity::insert_many(rows).exec_without_returning(stage.db.writer()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_goes_after_its_time_and_what_still_means_something_stays() {
+    let all = nodes().await;
+    let stage = &all.0;
+    let cursor = stage.admin.event_cursor().await;
+    let acme = stage.admin.creates_client("Acme").await;
+    let gone = broken(stage, "lamps", &acme).await;
+    let outage = id(&stage.disconnections().await[0]);
+    removes(stage, &gone).await;
+    let kept = stage.keyed("hotels", &acme).await;
+    let dataset = stage.admin_now().makes_dataset(&kept, "invoices").await;
+    removes(stage, &kept).await;
+    let lasting = broken(stage, "orchards", &acme).await;
+    let link = json!({ "connectionId": lasting, "expiresInHours": 1 });
+    stage.admin_now().does("createReconnectLink", link, "url").await;
+    stage.admin_now().starts_connecting(json!({ "connector": "sandbox-ads" })).await;
+    many_incidents(stage).await;
+    let these = ["disconnection", "disconnection_connection", "notification", "connection", "authorization"];
+    assert_eq!(rows(stage, these).await, [2, 2, 2, 3, 3]);
+
+    days_later(29, &all).await;
+    assert_eq!(rows(stage, these).await, [2, 2, 2, 3, 3]);
+    assert_eq!(rows(stage, ["incident", "attempt", "link"]).await, [1_300, 1, 1]);
+
+    days_later(2, &all).await;
+    assert_eq!(rows(stage, these).await, [1, 1, 1, 2, 2]);
+    assert_eq!(rows(stage, ["incident", "attempt", "link", "dataset"]).await, [0, 0, 1, 1]);
+    assert_eq!(each(&stage.disconnections().await, "endedAt"), [""], "the one that lasts");
+    for deleted in [&gone, &outage] {
+        let query = format!("{{ node(id: \"{deleted}\") {{ id }} }}");
+        assert_eq!(stage.admin_now().sees(&query).await["node"], Value::Null);
+    }
+    assert_eq!(stage.admin_now().dataset(&dataset).await["connection"]["id"], json!(kept));
+    // The journal is kept for longer: it names what is gone by its id.
+    let kinds = ["ADDED", "DISCONNECTED", "REMOVED", "ADDED", "REMOVED", "ADDED", "DISCONNECTED"];
+    let changes = stage.changes_since(&cursor).await;
+    assert_eq!(each(&changes, "kind"), kinds);
+    assert_eq!(changes[2]["removedConnectionIds"], json!([gone]));
+
+    // Once its dataset is taken over, nothing holds the removed connection.
+    let again = stage.keyed("hotels", &acme).await;
+    assert_eq!(stage.admin_now().dataset(&dataset).await["connection"]["id"], json!(again));
+    days_later(1, &all).await;
+    assert_eq!(rows(stage, these).await, [1, 1, 1, 2, 2], "lasting and taken over");
+    days_later(60, &all).await;
+    assert_eq!(rows(stage, ["link", "connection"]).await, [0, 2]);
+    assert_eq!(stage.status(&lasting).await, "DISCONNECTED");
+    stage.sandbox.clear_faults();
+}
