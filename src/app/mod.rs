@@ -325,6 +325,7 @@ fn connection_settings(config: &Config, public_url: &Url) -> connections::Settin
         allowed_origins: allowed_origins(config).iter().map(Url::origin).collect(),
         probe_interval: config.probe_interval,
         job_tick: config.job_tick,
+        regain_within: config.limits.regain_within,
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Operations a viewer may start at once.
     pub request_burst: u32,
+
+    /// How long whoever reconnects waits until connections that had lost access on their own have been asked about.
+    pub regain_within: Duration,
 }
 
 impl Default for Limits {
@@ -96,6 +99,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(5),
             requests_per_second: 200,
             request_burst: 1_000,
+            regain_within: Duration::from_secs(5),
         }
     }
 }

@@ -11,8 +11,9 @@ use super::{
     Connections,
     checks::{Finding, Look, Occasion},
     findings::{FLAGGED_AT_MOST, message},
-    held::{Held, hold_with},
+    held::Held,
     lifecycle::{Change, Fault, Healed},
+    reading::still_asked,
 };
 use crate::error::Result;
 
@@ -66,20 +67,26 @@ impl Connections {
         }
         let (look, finding) = self.ask(look, Some(&row)).await?;
         let answered = matches!(finding, Finding::Works | Finding::Refused);
-        self.write_account_finding(&look, connection, finding, row.refused_once || row.lost_access).await?;
+        self.write_account_finding(&look, &row, finding).await?;
         Ok(answered)
     }
 
-    async fn write_account_finding(&self, look: &Look, connection: Uuid, finding: Finding, again: bool) -> Result<()> {
+    /// Writes what was found of the account that `row` had when it was asked about.
+    async fn write_account_finding(&self, look: &Look, row: &connection::Model, finding: Finding) -> Result<()> {
+        let (connection, again) = (row.id, row.refused_once || row.lost_access);
         if let Finding::Broken(..) | Finding::Nothing = finding {
             // That is all of the authorization's.
             return self.write_finding(look, finding).await;
         }
         let mut change = Change::begin(self, &look.viewer).await?;
-        let held = hold_with(&change.txn, look.row.id, connection).await?;
-        let Some(mut held) = held.filter(|held| held.is_still(&look.row)) else { return Ok(()) };
+        let held = change.hold_with(look.row.id, connection).await?;
+        let Some(mut held) = held.filter(|held| still_asked(held, look, row)) else { return Ok(()) };
         match finding {
             Finding::Broken(..) | Finding::Nothing => {}
+            // Refused since it was asked: that is newer.
+            Finding::Works if held.member(connection).is_some_and(|it| it.row.lost_access) && !row.lost_access => {
+                return Ok(());
+            }
             Finding::Works => {
                 change.note_answered(&held.authorization, Endpoint::Account).await?;
                 let regained = change.without_datasets_to_regain(&held, vec![connection]).await?;

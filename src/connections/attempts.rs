@@ -276,16 +276,11 @@ impl Change<'_> {
         let mut update = attempt::ActiveModel {
             status: Set(status),
             secret: Set(None),
-            ended_at: Set(Some(self.now)),
+            ended_at: Set(Some(self.now.max(row.created_at))),
             ..Default::default()
         };
         match ending {
-            Ending::Succeeded(mut ids) => {
-                let count = ids.len();
-                ids.sort_unstable();
-                ids.truncate(KEPT);
-                update.connections = Set(json!({ "first": ids, "count": count }));
-            }
+            Ending::Succeeded(ids) => update.connections = Set(brought(ids)),
             Ending::Failed(error) => {
                 update.error_code = Set(Some(error.code.as_str().to_owned()));
                 update.error_conflict = Set(error.conflicts_with.map(|conflict| conflict_node(conflict).to_string()));
@@ -296,15 +291,38 @@ impl Change<'_> {
         self.move_attempt(row, update, action).await
     }
 
-    /// Lets an attempt wait for a decision.
-    pub(super) async fn let_wait(&mut self, row: &attempt::Model, sealed: Vec<u8>) -> Result<bool> {
-        let update = attempt::ActiveModel {
+    /// Lets an attempt wait for a decision: with what a sign-in brought, where it does not wait already, and with the
+    /// account that the connection has now.
+    pub(super) async fn let_wait(
+        &mut self,
+        row: &attempt::Model,
+        sealed: Option<Vec<u8>>,
+        expected: Option<Account>,
+    ) -> Result<bool> {
+        let mut update = attempt::ActiveModel {
             status: Set(AttemptStatus::NeedsDecision),
-            secret: Set(Some(sealed)),
             expires_at: Set(self.now + LIFETIME),
             ..Default::default()
         };
+        if let Some(sealed) = sealed {
+            update.secret = Set(Some(sealed));
+        }
+        if let Some(expected) = expected {
+            (update.expected_id, update.expected_name) = (Set(Some(expected.id)), Set(Some(expected.name)));
+        }
         self.move_attempt(row, update, "attempt.waiting").await
+    }
+
+    /// Writes what an attempt that succeeded connected or reconnected by the end.
+    pub(super) async fn tell_connected(&self, row: &attempt::Model, connections: Vec<Uuid>) -> Result<()> {
+        let update = attempt::ActiveModel { connections: Set(brought(connections)), ..Default::default() };
+        attempt::Entity::update_many()
+            .set(update)
+            .filter(attempt::Column::Id.eq(row.id))
+            .filter(attempt::Column::Status.eq(AttemptStatus::Succeeded))
+            .exec(&self.txn)
+            .await?;
+        Ok(())
     }
 
     /// Writes who signed in, as soon as it is known.
@@ -336,6 +354,14 @@ impl Change<'_> {
         }
         Ok(moved)
     }
+}
+
+/// What an attempt brought, as its row keeps it.
+fn brought(mut connections: Vec<Uuid>) -> serde_json::Value {
+    let count = connections.len();
+    connections.sort_unstable();
+    connections.truncate(KEPT);
+    json!({ "first": connections, "count": count })
 }
 
 /// Locks an attempt.

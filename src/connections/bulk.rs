@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::{DisconnectionEnd, authorization, connection, disconnection};
+use entity::{DisconnectionEnd, Status, authorization, connection, disconnection};
 use sea_orm::{
     ColumnTrait, EntityTrait, Iterable, QueryFilter, SqlErr,
     sea_query::{Expr, ExprTrait as _, OnConflict},
@@ -28,7 +28,7 @@ impl Change<'_> {
     pub(super) async fn end_all(&self, ids: &[Uuid], how: DisconnectionEnd, by: Option<Uuid>) -> Result<()> {
         for part in ids.chunks(BATCH) {
             disconnection::Entity::update_many()
-                .col_expr(disconnection::Column::EndedAt, Expr::value(self.now))
+                .col_expr(disconnection::Column::EndedAt, self.not_before(disconnection::Column::StartedAt))
                 .col_expr(disconnection::Column::EndedBy, Expr::value(how.as_str()))
                 .col_expr(disconnection::Column::ReconnectedBy, Expr::value(by))
                 .filter(disconnection::Column::Id.is_in(part.iter().copied()))
@@ -132,6 +132,9 @@ impl Change<'_> {
         let ids: Vec<Uuid> = empty.iter().map(|held| held.id()).collect();
         let (mut open, mut retired) = (Vec::new(), Vec::new());
         for held in empty {
+            if held.authorization.status == Status::Expiring {
+                self.take_back_end(held).await?;
+            }
             open.extend(held.disconnection.take().map(|open| open.id));
             held.authorization.removed_at = Some(self.now);
             let account = held.authorization.account_id.clone();

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::Occasion,
-    held::{hold_one, last_checked},
+    held::last_checked,
     lifecycle::{Change, Fault},
     settle::meanwhile,
 };
@@ -77,9 +77,14 @@ impl Connections {
         connector: &str,
         message: &str,
     ) -> Result<()> {
+        let before = self.authorization_of(row).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let held = hold_one(&change.txn, row.authorization_id).await?;
+        let held = change.hold_one(row.authorization_id).await?;
         let mut held = held.filter(|held| held.member(row.id).is_some()).ok_or_else(meanwhile)?;
+        // It was reconnected since: what was refused is not what it has now.
+        if !held.is_still(&before) {
+            return Ok(());
+        }
         let message = format!("A reader of {connector} was refused: {message}");
         let fault = Fault { reason: report.reason, detector: Detector::Report, message };
         change.disconnect(&mut held, fault).await?;

@@ -13,13 +13,7 @@ use entity::{Detector, DisconnectionReason, Status, authorization, connection};
 use sea_orm::EntityTrait;
 use uuid::Uuid;
 
-use super::{
-    Connections,
-    due::Claim,
-    held::{is_still, lock, with_all},
-    lifecycle::Change,
-    verdicts::Asked,
-};
+use super::{Connections, due::Claim, held::is_still, lifecycle::Change, verdicts::Asked};
 use crate::{
     access::Viewer,
     catalogue::Connector,
@@ -272,18 +266,18 @@ impl Connections {
     /// The authorization, locked without its connections, if it is still the one that was asked with.
     pub(super) async fn lock_same(
         &self,
-        change: &Change<'_>,
+        change: &mut Change<'_>,
         asked: &authorization::Model,
     ) -> Result<Option<authorization::Model>> {
-        Ok(lock(&change.txn, asked.id).await?.filter(|row| is_still(row, asked)))
+        Ok(change.lock(asked.id).await?.filter(|row| is_still(row, asked)))
     }
 
     /// Marks an authorization whose end is near.
     pub async fn expire_soon(&self, job: &'static str, authorization: Uuid) -> Result<()> {
         let Some(look) = self.look(Occasion::Due(job), authorization).await? else { return Ok(()) };
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(row) = self.lock_same(&change, &look.row).await? else { return Ok(()) };
-        let mut held = with_all(&change.txn, row).await?;
+        let Some(row) = self.lock_same(&mut change, &look.row).await? else { return Ok(()) };
+        let mut held = change.with_all(row).await?;
         change.expire_soon(&mut held).await?;
         change.commit().await
     }

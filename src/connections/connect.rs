@@ -10,7 +10,8 @@ use super::{
     attempts::NewAttempt,
     callback::refused,
     credentials::{Fresh, key_of_fields},
-    held::{Held, hold_one},
+    held::Held,
+    judged::Judged,
     lifecycle::Change,
     plan::Plan,
     plug::NewConnection,
@@ -135,9 +136,10 @@ impl Connections {
     ) -> Result<Started> {
         let path = ["using", "authorizationId"];
         let row = self.usable_authorization(viewer, connector, id, &path).await?;
+        let judged = Judged::from(&row);
         new.account = self.chosen(connector, &self.usable_credential(&row).await?, account.as_deref()).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = change.hold_working(id, &path).await?;
+        let mut held = change.hold_working(&judged, &path).await?;
         let connection = change.plug(&mut held, connector, new, viewer).await?;
         change.commit().await?;
         Ok(Started::Connected(connection))
@@ -286,11 +288,13 @@ impl Connections {
 }
 
 impl Change<'_> {
-    /// Locks the authorization `id`, to add connections to it: it has to work.
-    pub(super) async fn hold_working(&self, id: Uuid, path: &[&str]) -> Result<Held> {
-        let held = hold_one(&self.txn, id).await?.filter(|held| !held.is_removed()).ok_or_else(meanwhile)?;
+    /// Locks an authorization whose accounts were judged, to add connections to it: it has to work, and be of the same
+    /// account still.
+    pub(super) async fn hold_working(&mut self, judged: &Judged, path: &[&str]) -> Result<Held> {
+        let held = self.hold_one(judged.authorization()).await?.ok_or_else(meanwhile)?;
+        held.require_as_judged(judged)?;
         let works = held.authorization.status != entity::Status::Disconnected;
-        if works { Ok(held) } else { Err(disconnected(id, path).into()) }
+        if works { Ok(held) } else { Err(disconnected(held.id(), path).into()) }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     callback::refused,
     conflicts::{self, connected_already, external_id_taken},
     connect::disconnected,
+    judged::Judged,
     lifecycle::Change,
     plug::NewConnection,
     settle::meanwhile,
@@ -79,12 +80,13 @@ impl Connections {
         if row.status == entity::Status::Disconnected {
             return Err(disconnected(row.id, &path).into());
         }
+        let judged = Judged::from(&row);
         let reachable = self.reachable(&connector, &self.usable_credential(&row).await?).await?;
         let rows = input.accounts.iter().map(|row| checked(row, &reachable)).collect::<Result<Vec<_>>>()?;
-        let outcomes = match self.connect_rows(viewer, &connector, row.id, &rows).await? {
+        let outcomes = match self.connect_rows(viewer, &connector, &judged, &rows).await? {
             Some(outcomes) => outcomes,
             // Somebody took the place of one of them, which shows when looked at anew.
-            None => self.connect_rows(viewer, &connector, row.id, &rows).await?.ok_or_else(meanwhile)?,
+            None => self.connect_rows(viewer, &connector, &judged, &rows).await?.ok_or_else(meanwhile)?,
         };
         let asked = input.accounts.into_iter().map(|row| row.account);
         Ok(asked.zip(outcomes).map(|(account, outcome)| ConnectedAccount { account, outcome }).collect())
@@ -101,11 +103,11 @@ impl Connections {
         &self,
         viewer: &Viewer,
         connector: &Connector,
-        authorization: Uuid,
+        judged: &Judged,
         rows: &[Checked],
     ) -> Result<Option<Vec<Outcome>>> {
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = change.hold_working(authorization, &["authorizationId"]).await?;
+        let mut held = change.hold_working(judged, &["authorizationId"]).await?;
         let mut around = Around::read(&change, viewer, connector, rows.iter().flatten()).await?;
         let (mut outcomes, mut adding) = (Vec::with_capacity(rows.len()), Vec::new());
         for (place, row) in rows.iter().enumerate() {

@@ -10,14 +10,7 @@ use futures_util::{StreamExt, stream};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Select};
 use uuid::Uuid;
 
-use super::{
-    Connections,
-    held::{Held, hold},
-    lifecycle::Change,
-    list::BATCH,
-    remove::Retired,
-    settle::meanwhile,
-};
+use super::{Connections, held::Held, lifecycle::Change, list::BATCH, remove::Retired, settle::meanwhile};
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
@@ -50,7 +43,7 @@ impl Connections {
             let behind: Vec<Uuid> = behind.into_iter().collect();
             // In parts, in the order of their ids, as `hold` does it.
             for part in behind.chunks(BATCH) {
-                all_held.extend(hold(&change.txn, part).await?);
+                all_held.extend(change.hold(part).await?);
             }
         }
         let left = people::remove_client(&change.txn, viewer, client, change.now).await?;

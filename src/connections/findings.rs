@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::{Finding, Look},
-    held::{Held, is_lost, with_all, with_lost},
+    held::{Held, is_lost},
     lifecycle::{Change, Fault, Healed},
 };
 use crate::{catalogue::Connector, error::Result};
@@ -28,7 +28,7 @@ impl Connections {
             return Ok(());
         }
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(row) = self.lock_same(&change, &look.row).await? else { return Ok(()) };
+        let Some(row) = self.lock_same(&mut change, &look.row).await? else { return Ok(()) };
         match finding {
             Finding::Nothing => return Ok(()),
             // Refused since it was asked: that is newer.
@@ -54,7 +54,7 @@ impl Connections {
             }
             Finding::Refused => {
                 change.note_answered(&row, Endpoint::Api).await?;
-                let mut held = with_all(&change.txn, row).await?;
+                let mut held = change.with_all(row).await?;
                 self.refuse(&mut change, &mut held, look).await?;
             }
         }
@@ -76,13 +76,13 @@ impl Connections {
         change.note_answered(&row, Endpoint::Api).await?;
         let id = row.id;
         if row.status == Status::Disconnected {
-            let mut held = with_all(&change.txn, row).await?;
+            let mut held = change.with_all(row).await?;
             if !change.is_datasets_to_heal(&held).await? {
                 change.heal(&mut held, Healed::ByItself).await?;
             }
             self.regain_spoken_for(change, &mut held, look).await?;
         } else {
-            let mut held = with_lost(&change.txn, row).await?;
+            let mut held = change.with_lost(row).await?;
             self.regain_spoken_for(change, &mut held, look).await?;
         }
         self.note_works(change, id, &look.connector).await
@@ -184,7 +184,7 @@ impl Connections {
         if row.status == Status::Disconnected {
             return Ok(());
         }
-        let mut held = with_all(&change.txn, row).await?;
+        let mut held = change.with_all(row).await?;
         change.disconnect(&mut held, fault(look, reason, detector)).await
     }
 

@@ -19,6 +19,7 @@ use super::{
     offer::fields_of,
     plan::{Carried, Plan},
     plug::NewConnection,
+    reconnect::Replacing,
     settle::{Choice, another_account, meanwhile},
 };
 use crate::{
@@ -195,12 +196,12 @@ impl Connections {
         row: &connection::Model,
         fields: &[(String, String)],
     ) -> Result<Followed> {
-        let fresh = self.try_credentials(connector, fields, &[]).await?;
         let before = self.authorization_of(row).await?;
-        if !self.means_same(connector, row, &before, &fresh)? {
-            return Err(another_account(before.account_name.as_deref()).into());
-        }
-        self.replace(&good.maker, connector, row, &fresh, Some(&good.link)).await?;
+        let fresh = self.try_credentials(connector, fields, &[]).await?;
+        let mismatch = another_account(before.account_name.as_deref());
+        let replacing =
+            Replacing { viewer: &good.maker, connector, row, before: &before, fresh: &fresh, link: Some(&good.link) };
+        self.replace(replacing, Err(mismatch)).await?;
         Ok(Followed::Done)
     }
 
@@ -234,7 +235,7 @@ impl Connections {
         let carried = Carried { waiting: Some(fresh.into()), ..Carried::default() };
         let sealed = self.seal_carried(row.id, &carried)?;
         let mut change = Change::begin(self, &good.maker).await?;
-        if !change.let_wait(&row, sealed).await? {
+        if !change.let_wait(&row, Some(sealed), None).await? {
             return Err(meanwhile());
         }
         change.commit().await?;

@@ -13,6 +13,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::lifecycle::Change;
 use crate::{
     access::{Action, Viewer},
     db::Transaction,
@@ -57,6 +58,13 @@ impl Held {
         self.members.iter().find(|member| member.row.id == connection)
     }
 
+    /// The latest time that its connections and its open disconnections tell of.
+    fn last_changed(&self) -> Option<DateTime<Utc>> {
+        let changes = self.members.iter().map(|member| member.row.status_changed_at);
+        let own = self.members.iter().filter_map(|member| member.own.as_ref());
+        changes.chain(own.chain(&self.disconnection).map(|open| open.started_at)).max()
+    }
+
     /// Why its connections do not work, as a whole.
     pub(super) fn reason(&self) -> Option<DisconnectionReason> {
         self.disconnection.as_ref().map(|open| open.reason)
@@ -93,43 +101,58 @@ impl Member {
     }
 }
 
-/// Locks the authorizations `ids`, in the order of their ids, and loads what belongs to them.
-pub(super) async fn hold(txn: &Transaction, ids: &[Uuid]) -> Result<Vec<Held>> {
-    let rows = authorization::Entity::find()
-        .filter(authorization::Column::Id.is_in(ids.iter().copied()))
-        .order_by_asc(authorization::Column::Id)
-        .lock_exclusive()
-        .all(txn)
-        .await?;
-    load(txn, rows, None).await
-}
+impl Change<'_> {
+    /// Locks the authorizations `ids`, in the order of their ids, and loads what belongs to them. The change happens after
+    /// everything that they say has happened.
+    pub(super) async fn hold(&mut self, ids: &[Uuid]) -> Result<Vec<Held>> {
+        let rows = authorization::Entity::find()
+            .filter(authorization::Column::Id.is_in(ids.iter().copied()))
+            .order_by_asc(authorization::Column::Id)
+            .lock_exclusive()
+            .all(&self.txn)
+            .await?;
+        let held = load(&self.txn, rows, None).await?;
+        for one in &held {
+            self.happens_after(one.last_changed());
+        }
+        Ok(held)
+    }
 
-/// Locks one authorization.
-pub(super) async fn hold_one(txn: &Transaction, id: Uuid) -> Result<Option<Held>> {
-    Ok(hold(txn, &[id]).await?.pop())
-}
+    /// Locks one authorization.
+    pub(super) async fn hold_one(&mut self, id: Uuid) -> Result<Option<Held>> {
+        Ok(self.hold(&[id]).await?.pop())
+    }
 
-/// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there may
-/// be thousands.
-pub(super) async fn hold_with(txn: &Transaction, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
-    let row = lock(txn, id).await?;
-    let only = connection::Column::Id.eq(connection).into();
-    Ok(load(txn, row.into_iter().collect(), Some(only)).await?.pop())
-}
+    /// Locks one authorization, and loads of its connections `connection` alone: for what concerns no other, since there
+    /// may be thousands.
+    pub(super) async fn hold_with(&mut self, id: Uuid, connection: Uuid) -> Result<Option<Held>> {
+        let Some(locked) = self.lock(id).await? else { return Ok(None) };
+        self.with(locked, Some(connection::Column::Id.eq(connection).into())).await.map(Some)
+    }
 
-/// Locks one authorization and loads none of its connections: for what changes no status.
-pub(super) async fn lock(txn: &Transaction, id: Uuid) -> Result<Option<authorization::Model>> {
-    Ok(authorization::Entity::find_by_id(id).lock_exclusive().one(txn).await?)
-}
+    /// Locks one authorization and loads none of its connections: for what changes no status.
+    pub(super) async fn lock(&mut self, id: Uuid) -> Result<Option<authorization::Model>> {
+        let locked = authorization::Entity::find_by_id(id).lock_exclusive().one(&self.txn).await?;
+        self.happens_after(None);
+        Ok(locked)
+    }
 
-/// The locked authorization with all its connections.
-pub(super) async fn with_all(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
-    load_one(txn, locked, None).await
-}
+    /// The locked authorization with all its connections.
+    pub(super) async fn with_all(&mut self, locked: authorization::Model) -> Result<Held> {
+        self.with(locked, None).await
+    }
 
-/// The locked authorization with those of its connections that lost access on their own.
-pub(super) async fn with_lost(txn: &Transaction, locked: authorization::Model) -> Result<Held> {
-    load_one(txn, locked, Some(is_lost())).await
+    /// The locked authorization with those of its connections that lost access on their own.
+    pub(super) async fn with_lost(&mut self, locked: authorization::Model) -> Result<Held> {
+        self.with(locked, Some(is_lost())).await
+    }
+
+    async fn with(&mut self, locked: authorization::Model, only: Option<Condition>) -> Result<Held> {
+        let held = load(&self.txn, vec![locked], only).await?.pop();
+        let held = held.ok_or_else(|| Error::internal("a locked authorization was not loaded"))?;
+        self.happens_after(held.last_changed());
+        Ok(held)
+    }
 }
 
 /// Whether a connection lost access on its own. The value stands in the statement itself, since only then is the index
@@ -148,11 +171,6 @@ pub fn last_checked(row: &connection::Model, behind: &authorization::Model) -> O
 /// Whether the credential of a locked authorization is the one that `asked` had.
 pub(super) fn is_still(locked: &authorization::Model, asked: &authorization::Model) -> bool {
     locked.credential_version == asked.credential_version && locked.removed_at.is_none()
-}
-
-async fn load_one(txn: &Transaction, locked: authorization::Model, only: Option<Condition>) -> Result<Held> {
-    let held = load(txn, vec![locked], only).await?.pop();
-    held.ok_or_else(|| Error::internal("a locked authorization was not loaded"))
 }
 
 /// Locked authorizations with what belongs to them; of their connections those that fulfil `only`, where that is given.

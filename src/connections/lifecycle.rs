@@ -8,25 +8,19 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    Detector, DisconnectionEnd, DisconnectionReason, NotificationKind, Status, Topic, authorization, connection,
-    disconnection, disconnection_connection,
+    Detector, DisconnectionEnd, DisconnectionReason, Status, Topic, authorization, connection, disconnection,
+    disconnection_connection,
 };
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
-    sea_query::{Expr, OnConflict},
+    sea_query::{Expr, OnConflict, SimpleExpr},
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    Connections,
-    held::Held,
-    links::mended,
-    list::BATCH,
-    news::{covered, touched},
-};
+use super::{Connections, held::Held, links::mended, list::BATCH, news::touched};
 use crate::{
     access::{Action, Actor, Viewer},
     db::Transaction,
@@ -98,6 +92,7 @@ pub(super) fn standing(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) ->
 /// One transaction that changes what works.
 pub(super) struct Change<'a> {
     pub(super) txn: Transaction,
+    /// When it happens: as of when the last lock was taken.
     pub(super) now: DateTime<Utc>,
     pub(super) workspace: Uuid,
     pub(super) actor: Actor,
@@ -115,6 +110,20 @@ impl<'a> Change<'a> {
             connections,
             entries: Vec::new(),
         })
+    }
+
+    /// A lock was taken, for which another change may have been waited: this one happens after that, and after all
+    /// that the locked rows tell of, `latest` of which is the latest. Another node's clock may be ahead. At least a
+    /// millisecond lies between, since ids order what was told by milliseconds.
+    pub(super) fn happens_after(&mut self, latest: Option<DateTime<Utc>>) {
+        let earliest = latest.map(|latest| latest + TimeDelta::milliseconds(1));
+        self.now = self.now.max(self.connections.clock.now());
+        self.now = earliest.map_or(self.now, |earliest| self.now.max(earliest));
+    }
+
+    /// Now, or the time in `beginning` where another node's clock made that later: nothing ends before it began.
+    pub(super) fn not_before(&self, beginning: impl ColumnTrait) -> SimpleExpr {
+        Expr::case(beginning.gt(self.now), Expr::col(beginning)).finally(self.now).into()
     }
 
     /// Commits, and lets those who follow know.
@@ -155,6 +164,8 @@ impl<'a> Change<'a> {
         self.set_authorization(held, Status::Disconnected).await?;
         self.set_members(held, Status::Disconnected).await?;
         held.disconnection = Some(open.clone());
+        // It ended already, and that is the last word about it.
+        self.take_back_end(held).await?;
         self.tell_outage(held, &open, before, resumed).await
     }
 
@@ -186,7 +197,7 @@ impl<'a> Change<'a> {
     /// The authorization works: with all its connections but those that lost access on their own.
     pub(super) async fn heal(&mut self, held: &mut Held, healed: Healed<'_>) -> Result<()> {
         let before = held.facts();
-        let status = standing(held.authorization.expires_at, self.now);
+        let (was, status) = (held.authorization.status, standing(held.authorization.expires_at, self.now));
         let ended = held.disconnection.take();
         if let Some(open) = &ended {
             self.end(open.id, healed.end(), healed.person()).await?;
@@ -208,6 +219,16 @@ impl<'a> Change<'a> {
             self.note_credential(held, open.id).await?;
             self.tell_recovery(held, open, |id| works.contains(id)).await?;
         }
+        match status {
+            Status::Connected => self.take_back_end(held).await?,
+            // That it works again is not the last word about it.
+            Status::Expiring if was == Status::Disconnected && matches!(healed, Healed::ByItself) => {
+                self.take_back_end(held).await?;
+                self.happens_after(Some(self.now));
+                self.tell_end(held, &before).await?;
+            }
+            Status::Expiring | Status::Disconnected => {}
+        }
         let touched = touched(held, &before, |id| works.contains(id));
         let subject = Kind::Authorization.of(held.id());
         let details = json!({ "disconnection": ended.map(|open| open.id), "connections": works.len() });
@@ -217,8 +238,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Connections that had lost access on their own work again.
+    /// Connections that had lost access on their own work again. By itself nothing does whose authorization does not work.
     pub(super) async fn regain(&mut self, held: &mut Held, connections: &[Uuid], healed: Healed<'_>) -> Result<()> {
+        if matches!(healed, Healed::ByItself) && held.authorization.status == Status::Disconnected {
+            return Ok(());
+        }
         let before = held.facts();
         let status = held.authorization.status;
         let asked: HashSet<Uuid> = connections.iter().copied().collect();
@@ -273,8 +297,7 @@ impl<'a> Change<'a> {
         self.set_authorization(held, Status::Expiring).await?;
         self.set_members(held, Status::Expiring).await?;
         let subject = Kind::Authorization.of(held.id());
-        let occasion = self.new_id();
-        self.notify(held, NotificationKind::Expiring, occasion, None, &covered(held, &before)).await?;
+        self.tell_end(held, &before).await?;
         let touched = touched(held, &before, |_| true);
         let details = json!({ "expiresAt": held.authorization.expires_at, "connections": touched.len() });
         self.tell("connection.expiring", subject, touched, details);

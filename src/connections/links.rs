@@ -7,7 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{AttemptKind, LinkEnd, Status, Topic, attempt, client, connection, link, link_connector, user};
+use entity::{
+    AttemptKind, LinkEnd, Status, Topic, api_key, attempt, client, connection, link, link_connector, user, workspace,
+};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QuerySelect, sea_query::Expr,
@@ -17,7 +19,7 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Connections, attempts::hash, held::Held, lifecycle::Change, list::BATCH};
+use super::{Connections, attempts::hash, held::Held, lifecycle::Change, list::BATCH, visibility};
 use crate::{
     access::{Action, Actor, Viewer},
     catalogue::Connector,
@@ -198,10 +200,8 @@ impl Change<'_> {
     pub(super) async fn use_up(&mut self, link: &link::Model, connector: &Connector, connection: Uuid) -> Result<()> {
         // Two data sources of one link at the same moment: the later sees what the earlier left.
         let row = link::Entity::find_by_id(link.id).lock_exclusive().one(&self.txn).await?;
-        // The maker may have left while the provider was asked.
-        let maker =
-            user::Entity::find_by_id(link.created_by).filter(user::Column::Active.eq(true)).one(&self.txn).await?;
-        if maker.is_none() || row.is_none_or(|row| row.ended_at.is_some() || row.expires_at <= self.now) {
+        let over = row.is_none_or(|row| row.ended_at.is_some() || row.expires_at <= self.now);
+        if over || !self.maker_may_still(link).await? {
             return Err(of_no_use().into());
         }
         let left = match link.kind {
@@ -210,7 +210,7 @@ impl Change<'_> {
         };
         if left == 0 {
             link::Entity::update_many()
-                .col_expr(link::Column::EndedAt, Expr::value(self.now))
+                .col_expr(link::Column::EndedAt, self.not_before(link::Column::CreatedAt))
                 .col_expr(link::Column::EndedBy, Expr::value(LinkEnd::Used.as_str()))
                 .filter(link::Column::Id.eq(link.id))
                 .filter(link::Column::EndedAt.is_null())
@@ -222,6 +222,25 @@ impl Change<'_> {
         let used = entry("link.used", link, self.actor, details)?;
         self.note([used]);
         Ok(())
+    }
+
+    /// Whether the link's maker may still do what it is for: they may have left, or got another role, while the provider was
+    /// asked, and the key by which they made it may have been revoked.
+    async fn maker_may_still(&self, link: &link::Model) -> Result<bool> {
+        if let Some(key) = link.api_key_id {
+            let key = api_key::Entity::find_by_id(key).filter(api_key::Column::RevokedAt.is_null());
+            if key.one(&self.txn).await?.is_none_or(|key| key.expires_at.is_some_and(|end| end <= self.now)) {
+                return Ok(false);
+            }
+        }
+        let found =
+            user::Entity::find_by_id(link.created_by).find_also_related(workspace::Entity).one(&self.txn).await?;
+        let Some((user, Some(workspace))) = found.filter(|(user, _)| user.active) else { return Ok(false) };
+        let maker = Viewer::person(&user, &workspace, None, i64::MAX);
+        let Some(connection) = link.connection_id else { return Ok(maker.may(Action::ManageClients).is_ok()) };
+        // The permission table gives seeing and reconnecting the same reach, to whoever may reconnect at all.
+        let seen = visibility::live_connections(&maker).filter(connection::Column::Id.eq(connection));
+        Ok(maker.may(Action::Tend).is_ok() && seen.one(&self.txn).await?.is_some())
     }
 
     /// Uses a connect link for one connector, once; how many are left.
@@ -248,7 +267,7 @@ impl Change<'_> {
     pub(super) async fn end_links(&self, connections: &[Uuid]) -> Result<()> {
         for part in connections.chunks(BATCH) {
             link::Entity::update_many()
-                .col_expr(link::Column::EndedAt, Expr::value(self.now))
+                .col_expr(link::Column::EndedAt, self.not_before(link::Column::CreatedAt))
                 .col_expr(link::Column::EndedBy, Expr::value(LinkEnd::Healed.as_str()))
                 .filter(link::Column::ConnectionId.is_in(part.iter().copied()))
                 .filter(link::Column::EndedAt.is_null())

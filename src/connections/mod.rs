@@ -3,13 +3,13 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `lifecycle.rs`, `news.rs` | every write of a status, with all that goes with it; what is told of it |
-//! | `held.rs` | locking an authorization with its connections |
+//! | `held.rs`, `judged.rs` | locking an authorization with its connections; what was judged before that, judged again |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
 //! | `reading.rs`, `readers.rs` | reading rows for datasets, and what of datasets follows connections |
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
-//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
+//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `reconnecting.rs`, `regaining.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `links.rs`, `offer.rs`, `following.rs` | links for people without a login: made, seen, followed |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
@@ -41,6 +41,7 @@ mod following;
 mod held;
 mod history;
 mod incidents;
+mod judged;
 mod lifecycle;
 mod links;
 mod list;
@@ -56,6 +57,8 @@ mod plug;
 mod readers;
 mod reading;
 mod reconnect;
+mod reconnecting;
+mod regaining;
 mod remove;
 mod renewals;
 mod search;
@@ -134,6 +137,8 @@ pub struct Settings {
     pub allowed_origins: Vec<url::Origin>,
     pub probe_interval: Duration,
     pub job_tick: Duration,
+    /// How long a reconnect waits for connections that had lost access on their own.
+    pub regain_within: Duration,
 }
 
 /// The parts that [`Connections`] is made of.

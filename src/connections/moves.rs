@@ -36,12 +36,15 @@ impl Change<'_> {
             if row.account_id.is_none() {
                 row.account_key = onto.authorization.account_id.clone().unwrap_or_else(|| row.account_key.clone());
             }
-            (row.lost_access, row.refused_once) = (false, false);
+            let had_lost = std::mem::take(&mut row.lost_access);
+            row.refused_once = false;
             if row.status != onto.authorization.status {
                 (row.status, row.status_changed_at) = (onto.authorization.status, self.now);
             }
             if let Some(connector) = &connector {
-                row.probe_at = self.connections.account_probe_at(connector, row.account_id.as_deref(), self.now);
+                let next = self.connections.account_probe_at(connector, row.account_id.as_deref(), self.now);
+                // That it is listed is the provider's word that it is reached: whether it is read, a probe says soon.
+                row.probe_at = if had_lost { next.map(|_| self.now) } else { next };
             }
             moved.push(row.clone());
             onto.members.push(member);

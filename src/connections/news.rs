@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     error::Result,
-    ids::Kind,
+    ids::{Kind, NodeId},
     journal::{Fact, Touched},
-    notifications::{self, Covered, News, added_entry},
+    notifications::{self, Covered, News, added_entry, removed_entry},
 };
 
 impl Change<'_> {
@@ -25,10 +25,12 @@ impl Change<'_> {
         before: HashMap<Uuid, Fact>,
         resumed: bool,
     ) -> Result<()> {
-        if !resumed {
-            let covered = covered(held, &before);
-            self.notify(held, NotificationKind::Disconnected, open.id, Some(open.id), &covered).await?;
+        if resumed {
+            let subject = Kind::Disconnection.of(open.id);
+            self.take_back_recovery(NotificationKind::Disconnected, open.id, subject).await?;
         }
+        let covered = covered(held, &before);
+        self.notify(held, NotificationKind::Disconnected, open.id, Some(open.id), &covered).await?;
         let subject = match open.connection_id {
             Some(id) => Kind::Connection.of(id),
             None => Kind::Authorization.of(held.id()),
@@ -50,6 +52,9 @@ impl Change<'_> {
     ) -> Result<()> {
         let back = held.members.iter().filter(|member| works(&member.row.id));
         let covered: Vec<Covered> = back.map(Member::covered).collect();
+        if covered.is_empty() {
+            return Ok(());
+        }
         let slug = &held.authorization.connector;
         let name = self.connections.connector_name(slug);
         let news = self.news(NotificationKind::Recovered, ended.id, Some(ended.id), Some(held.id()), slug, &name);
@@ -57,6 +62,31 @@ impl Change<'_> {
         let told = notifications::again(&self.txn, entropy, news, NotificationKind::Disconnected, &covered).await?;
         let subject = Kind::Disconnection.of(ended.id);
         self.note(added_entry(NotificationKind::Recovered, subject, told));
+        Ok(())
+    }
+
+    /// What was told of `occasion` as `kind` is true again: that it works again is taken back.
+    pub(super) async fn take_back_recovery(
+        &mut self,
+        kind: NotificationKind,
+        occasion: Uuid,
+        subject: NodeId,
+    ) -> Result<()> {
+        let untrue = NotificationKind::Recovered;
+        let taken = notifications::take_back(&self.txn, occasion, untrue, Some(kind)).await?;
+        self.note(removed_entry(subject, &taken));
+        Ok(())
+    }
+
+    /// Tells that an authorization ends soon. What tells of it is its own id: an end is told of until it is averted.
+    pub(super) async fn tell_end(&mut self, held: &Held, before: &HashMap<Uuid, Fact>) -> Result<()> {
+        self.notify(held, NotificationKind::Expiring, held.id(), None, &covered(held, before)).await
+    }
+
+    /// The end of an authorization is averted or has come, or the authorization is gone: that it ends soon is taken back.
+    pub(super) async fn take_back_end(&mut self, held: &Held) -> Result<()> {
+        let taken = notifications::take_back(&self.txn, held.id(), NotificationKind::Expiring, None).await?;
+        self.note(removed_entry(Kind::Authorization.of(held.id()), &taken));
         Ok(())
     }
 

@@ -30,15 +30,17 @@ impl Change<'_> {
 
     /// `endpoint` refuses this server itself: it works, and says nothing about the authorization.
     pub(super) async fn note_client_refused(&self, row: &authorization::Model, endpoint: Endpoint) -> Result<()> {
-        let refused_by = (ClientRefusedBy, Expr::value(endpoint.as_str()));
-        self.note_on(row, [(FailingSince, never()), (ClientRefusedAt, self.at()), refused_by]).await
+        let mut notes = vec![(ClientRefusedAt, self.at()), (ClientRefusedBy, Expr::value(endpoint.as_str()))];
+        if speaks_for_api(row, endpoint) {
+            notes.push((FailingSince, never()));
+        }
+        self.note_on(row, notes).await
     }
 
     /// `endpoint` said something about the authorization: neither does it fail, nor does it refuse this server.
     pub(super) async fn note_answered(&self, row: &authorization::Model, endpoint: Endpoint) -> Result<()> {
         let mut notes = Vec::new();
-        // That tokens are to be had, or an account answers, says nothing about what else fails.
-        if row.failing_since.is_some() && (endpoint == Endpoint::Api || row.probe_at.is_none()) {
+        if row.failing_since.is_some() && speaks_for_api(row, endpoint) {
             notes.push((FailingSince, never()));
         }
         if row.client_refused_by == Some(endpoint) {
@@ -77,6 +79,12 @@ impl Change<'_> {
         noted.exec(&self.txn).await?;
         Ok(())
     }
+}
+
+/// Whether an answer of `endpoint` says that the API does not fail: that tokens are to be had, or refused, or that an account
+/// answers, says nothing about what else fails.
+fn speaks_for_api(row: &authorization::Model, endpoint: Endpoint) -> bool {
+    endpoint == Endpoint::Api || row.probe_at.is_none()
 }
 
 fn never() -> SimpleExpr {

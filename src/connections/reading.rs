@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::{Finding, Look, Occasion},
-    held::{Held, hold_one, hold_with},
+    held::Held,
     lifecycle::{Change, Healed},
     verdicts::Asked,
 };
@@ -249,11 +249,8 @@ impl Connections {
             return Ok(());
         }
         let mut change = Change::begin(self, &look.viewer).await?;
-        let held = if flagged {
-            hold_one(&change.txn, look.row.id).await?
-        } else {
-            hold_with(&change.txn, look.row.id, row.id).await?
-        };
+        let held =
+            if flagged { change.hold_one(look.row.id).await? } else { change.hold_with(look.row.id, row.id).await? };
         let Some(mut held) = held.filter(|held| still_asked(held, look, row)) else { return Ok(()) };
         change.forget_denials(&held, ask.dataset).await?;
         if flagged && held.authorization.status == Status::Disconnected {
@@ -272,8 +269,8 @@ impl Connections {
     }
 
     async fn note_quiet_after_reading(&self, look: &Look, wait: Duration) -> Result<()> {
-        let change = Change::begin(self, &look.viewer).await?;
-        if let Some(row) = self.lock_same(&change, &look.row).await? {
+        let mut change = Change::begin(self, &look.viewer).await?;
+        if let Some(row) = self.lock_same(&mut change, &look.row).await? {
             change.note_quiet(&row, Endpoint::Api, wait).await?;
         }
         change.commit().await
@@ -290,7 +287,7 @@ impl Connections {
     /// The connection is denied what it could read before, at a second look: it has lost access.
     async fn write_denial(&self, look: &Look, row: &connection::Model) -> Result<Unread> {
         let mut change = Change::begin(self, &look.viewer).await?;
-        let held = hold_with(&change.txn, look.row.id, row.id).await?;
+        let held = change.hold_with(look.row.id, row.id).await?;
         let held = held.filter(|held| still_asked(held, look, row));
         let Some(mut held) = held else { return Ok(Unread::Changed) };
         self.refuse_account(&mut change, &mut held, look, row.id, true).await?;
@@ -301,7 +298,7 @@ impl Connections {
 }
 
 /// Whether what was asked is what is held: the same credential, and the same account.
-fn still_asked(held: &Held, look: &Look, row: &connection::Model) -> bool {
+pub(super) fn still_asked(held: &Held, look: &Look, row: &connection::Model) -> bool {
     held.is_still(&look.row) && held.member(row.id).is_some_and(|member| member.row.account_id == row.account_id)
 }
 

@@ -12,9 +12,10 @@ use super::{
     callback::refused,
     connect::bad_field,
     credentials::{Fresh, key_of_fields},
-    held::{hold, hold_one},
+    judged::Judged,
     lifecycle::{Change, Healed},
     plan::Plan,
+    regaining::Regaining,
     settle::{meanwhile, mismatch},
     visibility,
 };
@@ -34,6 +35,18 @@ pub struct Reconnect {
     pub authorization: Option<Uuid>,
     pub account_change: AccountChange,
     pub return_url: Option<String>,
+}
+
+/// Credentials that were tried, and what they are to take the place of.
+pub(super) struct Replacing<'a> {
+    pub(super) viewer: &'a Viewer,
+    pub(super) connector: &'a Connector,
+    /// As it was when that was asked for, like its authorization before it.
+    pub(super) row: &'a connection::Model,
+    pub(super) before: &'a authorization::Model,
+    pub(super) fresh: &'a Fresh,
+    /// What it is done by, where that is a link.
+    pub(super) link: Option<&'a link::Model>,
 }
 
 /// What reconnecting came to.
@@ -104,19 +117,23 @@ impl Connections {
         onto: Uuid,
     ) -> Result<Reconnected> {
         let target = self.usable_authorization(viewer, connector, onto, &["authorizationId"]).await?;
+        let judged = Judged::from(&target);
         if onto == row.authorization_id {
             return Err(Error::invalid("authorizationId", "The connection has this authorization already."));
         }
         self.require_reach(connector, &target, row).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let (mut these, mut others): (Vec<_>, Vec<_>) = hold(&change.txn, &[row.authorization_id, onto])
+        let (mut these, mut others): (Vec<_>, Vec<_>) = change
+            .hold(&[row.authorization_id, onto])
             .await?
             .into_iter()
             .filter(|held| !held.is_removed())
             .partition(|held| held.id() == row.authorization_id);
-        let from = these.pop().filter(|held| held.member(row.id).is_some());
-        let (mut from, mut onto) = (from.ok_or_else(meanwhile)?, others.pop().ok_or_else(meanwhile)?);
-        if onto.authorization.status == entity::Status::Disconnected {
+        let (mut from, mut onto) = (these.pop().ok_or_else(meanwhile)?, others.pop().ok_or_else(meanwhile)?);
+        let member = &from.members[from.place_of(row.id, viewer, Action::Tend)?];
+        onto.require_as_judged(&judged)?;
+        // The account that the authorization was found to reach.
+        if !member.is_of(row.account_id.as_deref()) || onto.authorization.status == entity::Status::Disconnected {
             return Err(meanwhile());
         }
         let disconnection = from.disconnection.as_ref().map(|open| open.id);
@@ -157,32 +174,36 @@ impl Connections {
         change: AccountChange,
     ) -> Result<Reconnected> {
         connector.check_fields(fields).map_err(|problem| bad_field(&problem, &["credentials"]))?;
-        let fresh = self.try_credentials(connector, fields, &["credentials"]).await?;
         let before = self.authorization_of(row).await?;
-        if !self.means_same(connector, row, &before, &fresh)? && !meant(change) {
-            return Err(mismatch().at(["credentials"]).into());
-        }
-        let disconnection = self.replace(viewer, connector, row, &fresh, None).await?;
+        let fresh = self.try_credentials(connector, fields, &["credentials"]).await?;
+        let replacing = Replacing { viewer, connector, row, before: &before, fresh: &fresh, link: None };
+        let another = if meant(change) { Ok(()) } else { Err(mismatch().at(["credentials"])) };
+        let disconnection = self.replace(replacing, another).await?;
         let authorization = self.authorization_of(row).await?;
         let connections = self.rows(&[row.id]).await?;
         Ok(Reconnected::Done { connections, authorization, disconnection })
     }
 
-    /// Stores credentials that were tried in place of what the connection had, by the link where it is by one; the
-    /// disconnection that ended with it.
+    /// Stores credentials that were tried in place of what the connection had; the disconnection that ended with it. Where
+    /// they open another account than before, that has to be meant (`another`), and to be another than it was meant of.
     pub(super) async fn replace(
         &self,
-        viewer: &Viewer,
-        connector: &Connector,
-        row: &connection::Model,
-        fresh: &Fresh,
-        link: Option<&link::Model>,
+        it: Replacing<'_>,
+        another: std::result::Result<(), UserError>,
     ) -> Result<Option<Uuid>> {
-        let mut work = Change::begin(self, viewer).await?;
-        let held = hold_one(&work.txn, row.authorization_id).await?;
-        let mut held = held.filter(|held| held.member(row.id).is_some()).ok_or_else(meanwhile)?;
+        let Replacing { viewer, connector, row, before, fresh, link } = it;
+        let locked = Change::of_connection(self, viewer, row.id).await?;
+        let (mut work, mut held) = locked.ok_or_else(|| Error::not_found("connectionId"))?;
+        let place = held.place_of(row.id, viewer, Action::Tend)?;
+        let member = &held.members[place].row;
+        if !means_same(connector, member, &held.authorization, fresh) {
+            another?;
+            if held.authorization.account_id != before.account_id || member.account_key != row.account_key {
+                return Err(meanwhile());
+            }
+        }
         let disconnection = held.disconnection.as_ref().map(|open| open.id);
-        let own = held.member(row.id).and_then(|member| member.own.as_ref().map(|own| own.id));
+        let own = held.members[place].own.as_ref().map(|own| own.id);
         if let Some(link) = link {
             work.use_up(link, connector, row.id).await?;
         }
@@ -190,27 +211,19 @@ impl Connections {
         work.store(&mut held, connector, fresh).await?;
         work.rekey_to(&mut held, row.id, key_of_fields(connector, &fresh.credential.fields)).await?;
         work.heal(&mut held, healed).await?;
-        work.regain(&mut held, &[row.id], healed).await?;
-        work.commit().await?;
-        Ok(disconnection.or(own))
-    }
-
-    /// Whether the credentials open the same account as before.
-    pub(super) fn means_same(
-        &self,
-        connector: &Connector,
-        row: &connection::Model,
-        before: &authorization::Model,
-        fresh: &Fresh,
-    ) -> Result<bool> {
-        match (&before.account_id, &fresh.account) {
-            (Some(before), Some(now)) => Ok(*before == now.id),
-            (None, Some(_)) | (Some(_), None) => Ok(true),
-            (None, None) => {
-                let now = key_of_fields(connector, &fresh.credential.fields);
-                Ok(now.is_none_or(|now| now == row.account_key || !row.account_key.starts_with("fields:")))
-            }
+        let mut regained = Vec::new();
+        let regaining = Regaining::of(&held, connector, &fresh.credential, viewer, healed);
+        if connector.probe.asks_of(held.members[place].row.account_id.as_deref()).is_some() {
+            work.put_off_lost(&regaining).await?;
+            work.commit().await?;
+            regained = self.regain_lost(regaining, None).await;
+        } else {
+            // What was tried speaks for the connection.
+            regained.push(row.id);
+            work.regain(&mut held, &regained, healed).await?;
+            work.commit().await?;
         }
+        Ok(disconnection.or(own.filter(|_| regained.contains(&row.id))))
     }
 
     /// A live connection that the viewer may do `action` to: NOT_FOUND where they do not see it, FORBIDDEN where they
@@ -247,17 +260,6 @@ impl Connections {
         found.ok_or_else(|| Error::internal("a connection without an authorization"))
     }
 
-    /// The live connections of an authorization that lost access on their own.
-    pub(super) async fn lost_connections(&self, authorization: Uuid) -> Result<Vec<connection::Model>> {
-        Ok(connection::Entity::find()
-            .filter(connection::Column::AuthorizationId.eq(authorization))
-            .filter(connection::Column::LostAccess.eq(true))
-            .filter(connection::Column::RemovedAt.is_null())
-            .order_by_asc(connection::Column::Id)
-            .all(self.db.reader())
-            .await?)
-    }
-
     /// Connections by their ids, the first 100.
     async fn rows(&self, ids: &[Uuid]) -> Result<Vec<connection::Model>> {
         Ok(connection::Entity::find()
@@ -286,6 +288,18 @@ impl Connections {
             .limit(KEPT as u64)
             .all(self.db.reader())
             .await?)
+    }
+}
+
+/// Whether the credentials open the same account as before.
+fn means_same(connector: &Connector, row: &connection::Model, before: &authorization::Model, fresh: &Fresh) -> bool {
+    match (&before.account_id, &fresh.account) {
+        (Some(before), Some(now)) => *before == now.id,
+        (None, Some(_)) | (Some(_), None) => true,
+        (None, None) => {
+            let now = key_of_fields(connector, &fresh.credential.fields);
+            now.is_none_or(|now| now == row.account_key || !row.account_key.starts_with("fields:"))
+        }
     }
 }
 

@@ -4,12 +4,7 @@ use entity::{DisconnectionEnd, authorization};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
-use super::{
-    Connections,
-    credentials::Fresh,
-    held::{Held, hold_one},
-    lifecycle::Change,
-};
+use super::{Connections, credentials::Fresh, held::Held, lifecycle::Change};
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
@@ -41,17 +36,17 @@ impl Connections {
     pub async fn remove(&self, viewer: &Viewer, id: Uuid) -> Result<Removed> {
         viewer.may(Action::Dispose)?;
         let row = self.tended(viewer, id, Action::Dispose).await?;
-        let mut change = Change::begin(self, viewer).await?;
-        let held = hold_one(&change.txn, row.authorization_id).await?;
-        let held = held.filter(|held| held.member(id).is_some());
-        let mut held = held.ok_or_else(|| Error::not_found("connectionId"))?;
+        let locked = Change::of_connection(self, viewer, id).await?;
+        let (mut change, mut held) = locked.ok_or_else(|| Error::not_found("connectionId"))?;
+        held.place_of(id, viewer, Action::Dispose)?;
+        let authorization = held.id();
         let kept_datasets = change.datasets_of(id).await?;
         let retired = change.unplug(&mut held, id).await?;
         change.commit().await?;
         if let Some(connector) = self.connector_of(&row.connector) {
-            self.revoke_retired(&connector, row.authorization_id, retired).await;
+            self.revoke_retired(&connector, authorization, retired).await;
         }
-        Ok(Removed { connection: id, client: row.client_id, authorization: row.authorization_id, kept_datasets })
+        Ok(Removed { connection: id, client: row.client_id, authorization, kept_datasets })
     }
 
     /// Gives back, at the provider, what an authorization that is no more had. What fails here is logged: the secret is

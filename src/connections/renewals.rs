@@ -18,7 +18,6 @@ use super::{
     Connections,
     checks::{Finding, Look, Occasion},
     credentials::Fresh,
-    held::with_all,
     lifecycle::{Change, Healed, standing},
     verdicts::Asked,
 };
@@ -110,14 +109,14 @@ impl Connections {
 
     async fn write_renewal(&self, look: &Look, answer: Result<Grant, Failure>) -> Result<Finding> {
         let mut change = Change::begin(self, &look.viewer).await?;
-        let Some(mut row) = self.lock_same(&change, &look.row).await? else { return Ok(Finding::Nothing) };
+        let Some(mut row) = self.lock_same(&mut change, &look.row).await? else { return Ok(Finding::Nothing) };
         let finding = match answer {
             Ok(grant) => {
                 let fresh = Fresh::granted(grant, None);
                 change.store_renewed(&mut row, &look.connector, &fresh).await?;
                 // A flagged authorization is healed by the probe that follows, not by a token alone.
                 if row.status == Status::Expiring && row.status != standing(row.expires_at, change.now) {
-                    let mut held = with_all(&change.txn, row).await?;
+                    let mut held = change.with_all(row).await?;
                     change.heal(&mut held, Healed::ByItself).await?;
                 }
                 Finding::Works

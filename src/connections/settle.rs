@@ -1,7 +1,7 @@
-//! What becomes of a sign-in: a new connection, a healed authorization, a move, or a question.
+//! What becomes of a sign-in: a new connection, or a question. What becomes of one for a connection that exists is
+//! [`super::reconnecting`]'s.
 
-use entity::{AccountChange, AttemptKind, AttemptStatus, attempt, authorization, connection, link};
-use sea_orm::EntityTrait;
+use entity::{AccountChange, AttemptKind, AttemptStatus, attempt};
 use uuid::Uuid;
 
 use super::{
@@ -10,16 +10,15 @@ use super::{
     callback::refused,
     connect::find_authorization,
     credentials::Fresh,
-    held::{Held, Member, hold, hold_one},
+    held::Held,
     lifecycle::{Change, Healed},
     plan::{Carried, Plan},
     plug::NewConnection,
-    remove::Retired,
 };
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
-    error::{Conflict, Error, Result, UserError, UserErrorCode},
+    error::{Error, Result, UserError, UserErrorCode},
     provider::{Account, Credential},
 };
 
@@ -31,10 +30,10 @@ pub(super) struct Decision {
 }
 
 /// What a sign-in came to.
-enum Settled {
+pub(super) enum Settled {
     Done,
-    /// Someone has to decide first.
-    Ask,
+    /// Someone has to decide first; where a connection exists, whose account it is now.
+    Ask(Option<Account>),
 }
 
 /// Which account is meant.
@@ -44,20 +43,6 @@ pub(super) enum Choice {
     This(Account),
     /// There are several, and nobody said.
     Open,
-}
-
-/// A reconnect that is being settled.
-struct Reconnecting<'a> {
-    viewer: &'a Viewer,
-    attempt: &'a attempt::Model,
-    connector: &'a Connector,
-    fresh: &'a Fresh,
-    /// As it was before the transaction.
-    connection: connection::Model,
-    /// Another account for this connection, where that was decided.
-    account: Option<Account>,
-    /// What it is done by, where that is a link.
-    link: Option<link::Model>,
 }
 
 impl Connections {
@@ -72,12 +57,12 @@ impl Connections {
     ) -> Result<()> {
         let settled = match self.come_to(viewer, row, connector, &fresh, decision).await {
             Ok(Settled::Done) => Ok(()),
-            Ok(Settled::Ask) => {
+            Ok(Settled::Ask(expected)) => {
                 let link = self.open_carried(row)?.link;
                 let carried = Carried { waiting: Some((&fresh).into()), link, ..Carried::default() };
                 let sealed = self.seal_carried(row.id, &carried)?;
                 let mut change = Change::begin(self, viewer).await?;
-                if change.let_wait(row, sealed).await? {
+                if change.let_wait(row, Some(sealed), expected).await? {
                     return change.commit().await;
                 }
                 Err(meanwhile())
@@ -112,9 +97,18 @@ impl Connections {
             self.give_back(&connector, &fresh).await;
         } else {
             let change = change.filter(|change| *change != AccountChange::Ask);
+            let decided = row.kind == AttemptKind::Reconnect && change.is_some();
             match self.come_to(viewer, &row, &connector, &fresh, Decision { account, change }).await? {
                 Settled::Done => {}
-                Settled::Ask => {
+                // The account changed since they were asked: they decided about another.
+                Settled::Ask(expected) if decided => {
+                    let mut change = Change::begin(self, viewer).await?;
+                    if change.let_wait(&row, None, expected).await? {
+                        change.commit().await?;
+                    }
+                    return Err(meanwhile());
+                }
+                Settled::Ask(_) => {
                     let field = if row.kind == AttemptKind::Connect { "accountId" } else { "accountChange" };
                     return Err(Error::invalid(field, "Say which one is meant."));
                 }
@@ -171,7 +165,7 @@ impl Connections {
         self.require_client(viewer.workspace(), plan.client).await?;
         let wanted = decision.account.or(plan.account);
         let account = match self.choose(connector, &fresh.credential, wanted.as_deref(), &["accountId"]).await? {
-            Choice::Open => return Ok(Settled::Ask),
+            Choice::Open => return Ok(Settled::Ask(None)),
             Choice::Only => None,
             Choice::This(account) => Some(account),
         };
@@ -223,7 +217,7 @@ impl Connections {
 
     async fn hold_account(
         &self,
-        change: &Change<'_>,
+        change: &mut Change<'_>,
         connector: &Connector,
         account: Option<&str>,
     ) -> Result<Option<Held>> {
@@ -231,7 +225,9 @@ impl Connections {
         let Some(id) = find_authorization(&change.txn, change.workspace, &connector.slug, account).await? else {
             return Ok(None);
         };
-        Ok(hold_one(&change.txn, id).await?.filter(|held| !held.is_removed()))
+        // It may have been given to another account while it was waited for.
+        let still = |held: &Held| !held.is_removed() && held.authorization.account_id.as_deref() == Some(account);
+        Ok(change.hold_one(id).await?.filter(still))
     }
 
     /// The account that `wanted` names among those that the credential reaches.
@@ -255,172 +251,10 @@ impl Connections {
         let unknown = || UserError::new(UserErrorCode::NotFound, "This sign-in gives access to no such account.");
         Ok(Choice::This(found.ok_or_else(|| unknown().at(field.iter().copied()))?))
     }
-
-    async fn settle_reconnect(
-        &self,
-        viewer: &Viewer,
-        row: &attempt::Model,
-        connector: &Connector,
-        fresh: &Fresh,
-        decision: Decision,
-    ) -> Result<Settled> {
-        let gone = || UserError::new(UserErrorCode::NotFound, "The connection was removed meanwhile.");
-        let link = self.link_of(viewer, row).await?;
-        let id = row.connection_id.ok_or_else(|| Error::internal("a reconnect of nothing"))?;
-        let connection = self.reconnectable_row(viewer, id).await?.ok_or_else(gone)?;
-        let before = authorization::Entity::find_by_id(connection.authorization_id).one(self.db.reader()).await?;
-        let before = before.ok_or_else(|| Error::internal("a connection without an authorization"))?;
-        let account = match decision.account.as_deref() {
-            None => None,
-            wanted => match self.choose(connector, &fresh.credential, wanted, &["accountId"]).await? {
-                Choice::This(account) => Some(account),
-                Choice::Only | Choice::Open => None,
-            },
-        };
-        let reconnecting = Reconnecting { viewer, attempt: row, connector, fresh, connection, account, link };
-        if same_account(&before, fresh) {
-            return self.heal_all(reconnecting).await;
-        }
-        match decision.change.unwrap_or(Plan::of(row)?.account_change()) {
-            AccountChange::Ask => Ok(Settled::Ask),
-            AccountChange::Refuse if row.link_id.is_some() => Err(another_account(row.expected_name.as_deref()).into()),
-            AccountChange::Refuse => Err(mismatch().into()),
-            AccountChange::ThisConnection => self.move_over(reconnecting, false).await,
-            AccountChange::WholeAuthorization => self.move_over(reconnecting, true).await,
-        }
-    }
-
-    /// The same account signed in again: everything of its authorization works again, and what had lost access on its
-    /// own does if a probe says so.
-    async fn heal_all(&self, it: Reconnecting<'_>) -> Result<Settled> {
-        let works = self.regained(&it).await?;
-        let mut change = Change::begin(self, it.viewer).await?;
-        let held = hold_one(&change.txn, it.connection.authorization_id).await?;
-        let Some(mut held) = held.filter(|held| held.member(it.connection.id).is_some()) else {
-            return Err(meanwhile());
-        };
-        let mut healed = Healed::By(it.viewer);
-        if let Some(link) = &it.link {
-            change.use_up(link, it.connector, it.connection.id).await?;
-            healed = Healed::ByLink(it.viewer);
-        }
-        change.store(&mut held, it.connector, it.fresh).await?;
-        change.heal(&mut held, healed).await?;
-        change.regain(&mut held, &works, healed).await?;
-        // What the person who did it may not see is healed, and not told.
-        let told = |member: &&Member| !member.row.lost_access && member.may(it.viewer, Action::See);
-        let healed: Vec<Uuid> = held.members.iter().filter(told).map(|member| member.row.id).collect();
-        finish(&mut change, it.attempt, healed).await?;
-        change.commit().await?;
-        Ok(Settled::Done)
-    }
-
-    /// Which of the connections that had lost access on their own work with the fresh credential.
-    async fn regained(&self, it: &Reconnecting<'_>) -> Result<Vec<Uuid>> {
-        let mut works = Vec::new();
-        for lost in self.lost_connections(it.connection.authorization_id).await? {
-            let account = it.connector.probe.account_request.as_ref().and(lost.account_id.as_deref());
-            if self.provider.probe(it.connector, &it.fresh.credential, account).await.is_ok() {
-                works.push(lost.id);
-            }
-        }
-        Ok(works)
-    }
-
-    /// Another account signed in, and is meant: one connection moves to it, or all of the authorization.
-    async fn move_over(&self, it: Reconnecting<'_>, whole: bool) -> Result<Settled> {
-        let reachable = match it.connector.accounts {
-            Some(_) => Some(
-                self.provider
-                    .accounts(it.connector, &it.fresh.credential)
-                    .await
-                    .map_err(|failure| refused(&failure))?,
-            ),
-            None => None,
-        };
-        let mut change = Change::begin(self, it.viewer).await?;
-        let (mut from, onto) = self.hold_both(&change, &it).await?;
-        let moving: Vec<Uuid> =
-            from.members.iter().map(|member| member.row.id).filter(|id| whole || *id == it.connection.id).collect();
-        for member in from.members.iter_mut().filter(|member| moving.contains(&member.row.id)) {
-            if !member.may(it.viewer, Action::Tend) {
-                return Err(Error::Forbidden);
-            }
-            if let Some(account) = it.account.as_ref().filter(|_| member.row.id == it.connection.id) {
-                member.row.account_id = Some(account.id.clone());
-                member.row.account_name = Some(account.name.clone());
-            }
-            reaches(reachable.as_deref(), &member.row)?;
-        }
-        let in_place = onto.is_none() && moving.len() == from.members.len();
-        let retired = if in_place {
-            let (sealed, account) = (from.authorization.credential.clone(), from.authorization.account_id.clone());
-            change.store(&mut from, it.connector, it.fresh).await?;
-            change.rekey(&mut from, &moving).await?;
-            change.heal(&mut from, Healed::By(it.viewer)).await?;
-            change.regain(&mut from, &moving, Healed::By(it.viewer)).await?;
-            sealed.map(|sealed| Retired { sealed, account })
-        } else {
-            let mut onto = match onto {
-                Some(mut onto) => {
-                    change.store(&mut onto, it.connector, it.fresh).await?;
-                    // What was working there nobody reconnected: it stays whose it is.
-                    if !change.stands(&onto) {
-                        change.heal(&mut onto, Healed::By(it.viewer)).await?;
-                    }
-                    onto
-                }
-                None => {
-                    let new = change.authorize(it.connector, it.fresh, it.viewer.user()).await?;
-                    new.ok_or_else(meanwhile)?
-                }
-            };
-            change.transfer(&mut from, &mut onto, &moving, it.viewer).await?
-        };
-        finish(&mut change, it.attempt, moving).await?;
-        let authorization = from.id();
-        change.commit().await?;
-        self.revoke_retired(it.connector, authorization, retired).await;
-        Ok(Settled::Done)
-    }
-
-    /// The authorization that the connection has, and the one of the account that signed in, where there is one.
-    async fn hold_both(&self, change: &Change<'_>, it: &Reconnecting<'_>) -> Result<(Held, Option<Held>)> {
-        let from = it.connection.authorization_id;
-        let onto = match &it.fresh.account {
-            Some(account) => find_authorization(&change.txn, change.workspace, &it.connector.slug, &account.id).await?,
-            None => None,
-        };
-        let ids: Vec<Uuid> = [Some(from), onto].into_iter().flatten().collect();
-        let (mut these, mut others): (Vec<_>, Vec<_>) = hold(&change.txn, &ids)
-            .await?
-            .into_iter()
-            .filter(|held| !held.is_removed())
-            .partition(|held| held.id() == from);
-        let held = these.pop().filter(|held| held.member(it.connection.id).is_some());
-        Ok((held.ok_or_else(meanwhile)?, others.pop()))
-    }
 }
 
-/// Whether the same account signed in that the authorization is of; an unknown one is taken for the same.
-fn same_account(before: &authorization::Model, fresh: &Fresh) -> bool {
-    match (&before.account_id, &fresh.account) {
-        (Some(before), Some(now)) => *before == now.id,
-        (None, _) | (_, None) => true,
-    }
-}
-
-/// Whether the connection's account is among those that the new sign-in reaches.
-fn reaches(reachable: Option<&[Account]>, row: &connection::Model) -> Result<()> {
-    let (Some(reachable), Some(account)) = (reachable, &row.account_id) else { return Ok(()) };
-    if reachable.iter().any(|one| one.id == *account) {
-        return Ok(());
-    }
-    let message = "The new sign-in does not reach an account that would have to move with it.";
-    Err(UserError::new(UserErrorCode::Conflict, message).against(Conflict::Connection(row.id)).into())
-}
-
-async fn finish(change: &mut Change<'_>, row: &attempt::Model, connections: Vec<Uuid>) -> Result<()> {
+/// Ends the attempt in the change that does what it is for.
+pub(super) async fn finish(change: &mut Change<'_>, row: &attempt::Model, connections: Vec<Uuid>) -> Result<()> {
     if change.end_attempt(row, Ending::Succeeded(connections)).await? { Ok(()) } else { Err(meanwhile()) }
 }
 

@@ -1,6 +1,6 @@
 //! Changing what does not break: name, client, account, external id, shares; and looking now.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use entity::{Role, connection, connection_share, user};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::{
     Connections,
     conflicts::external_id_taken,
-    held::{Held, Member, hold_one},
+    held::{Held, Member},
+    judged::Judged,
     lifecycle::{Change, Healed},
     settle::{Choice, meanwhile},
 };
@@ -28,6 +29,13 @@ use crate::{
 
 /// How many people can be named at once.
 const MOST_SHARED: usize = 100;
+
+/// An account that a connection is to have, and by which authorization it was found to be reached.
+struct OtherAccount {
+    connector: Arc<Connector>,
+    account: Account,
+    judged: Judged,
+}
 
 /// What to change of a connection.
 #[derive(Debug, Clone)]
@@ -52,12 +60,21 @@ impl Connections {
                 return Err(external_id_taken(other.id).into());
             }
         }
-        let account = match input.account.or_keep("accountId")? {
-            Some(wanted) if row.account_id.as_ref() != Some(&wanted) => Some(self.other_account(&row, &wanted).await?),
+        let wanted = input.account.or_keep("accountId")?;
+        let other = match &wanted {
+            Some(wanted) if row.account_id.as_ref() != Some(wanted) => Some(self.other_account(&row, wanted).await?),
             Some(_) | None => None,
         };
-        let mut change = Change::begin(self, viewer).await?;
-        let (mut held, place) = hold_member(&change, &row).await?;
+        let (mut change, mut held, place) = self.hold_member(viewer, row.id, Action::Tend).await?;
+        let account = match other {
+            Some(other) => {
+                held.require_as_judged(&other.judged)?;
+                Some(other)
+            }
+            // It was the one that is wanted, and is not any more.
+            None if wanted.is_some() && !held.members[place].is_of(wanted.as_deref()) => return Err(meanwhile()),
+            None => None,
+        };
         if let Patch::Set(client) = input.client {
             people::client_stays(&change.txn, change.workspace, Some(client)).await?;
         }
@@ -85,27 +102,20 @@ impl Connections {
         Ok(held.members.swap_remove(place).row)
     }
 
-    async fn other_account(
-        &self,
-        row: &connection::Model,
-        wanted: &str,
-    ) -> Result<(std::sync::Arc<Connector>, Account)> {
+    async fn other_account(&self, row: &connection::Model, wanted: &str) -> Result<OtherAccount> {
         let missing = || UserError::new(UserErrorCode::NotConfigured, "This connector is no longer in the catalogue.");
         let connector = self.connector_of(&row.connector).ok_or_else(missing)?;
-        let credential = self.usable_credential(&self.authorization_of(row).await?).await?;
+        let authorization = self.authorization_of(row).await?;
+        let judged = Judged::from(&authorization);
+        let credential = self.usable_credential(&authorization).await?;
         match self.choose(&connector, &credential, Some(wanted), &["accountId"]).await? {
-            Choice::This(account) => Ok((connector, account)),
+            Choice::This(account) => Ok(OtherAccount { connector, account, judged }),
             Choice::Only | Choice::Open => Err(Error::not_found("accountId")),
         }
     }
 
-    fn put_account(
-        &self,
-        change: &Change<'_>,
-        row: &mut connection::Model,
-        account: Option<(std::sync::Arc<Connector>, Account)>,
-    ) {
-        if let Some((connector, account)) = account {
+    fn put_account(&self, change: &Change<'_>, row: &mut connection::Model, account: Option<OtherAccount>) {
+        if let Some(OtherAccount { connector, account, .. }) = account {
             row.account_key.clone_from(&account.id);
             row.probe_at = self.account_probe_at(&connector, Some(&account.id), change.now);
             (row.account_id, row.account_name) = (Some(account.id), Some(account.name));
@@ -131,7 +141,7 @@ impl Connections {
         viewer.may(Action::Dispose)?;
         let row = self.tended(viewer, connection, Action::Dispose).await?;
         let people = self.people_to_share_with(viewer, users, emails).await?;
-        self.reshare(viewer, &row, |member| {
+        self.reshare(viewer, row.id, |member| {
             let new = people.iter().filter(|person| Some(**person) != member.row.created_by);
             let shares: BTreeSet<Uuid> = member.shares.iter().copied().chain(new.copied()).collect();
             shares.into_iter().collect()
@@ -149,7 +159,7 @@ impl Connections {
         viewer.may(Action::Dispose)?;
         let row = self.tended(viewer, connection, Action::Dispose).await?;
         let people = self.people_to_share_with(viewer, users, &[]).await?;
-        self.reshare(viewer, &row, |member| {
+        self.reshare(viewer, row.id, |member| {
             member.shares.iter().copied().filter(|shared| !people.contains(shared)).collect()
         })
         .await
@@ -158,25 +168,37 @@ impl Connections {
     async fn reshare(
         &self,
         viewer: &Viewer,
-        row: &connection::Model,
+        connection: Uuid,
         shares: impl FnOnce(&Member) -> Vec<Uuid> + Send,
     ) -> Result<connection::Model> {
-        let mut change = Change::begin(self, viewer).await?;
-        let (mut held, place) = hold_member(&change, row).await?;
+        let (mut change, mut held, place) = self.hold_member(viewer, connection, Action::Dispose).await?;
         let before = held.fact(&held.members[place]);
         let after = shares(&held.members[place]);
         if after != held.members[place].shares {
             connection_share::Entity::delete_many()
-                .filter(connection_share::Column::ConnectionId.eq(row.id))
+                .filter(connection_share::Column::ConnectionId.eq(connection))
                 .exec(&change.txn)
                 .await?;
-            let rows: Vec<(Uuid, Uuid)> = after.iter().map(|user| (row.id, *user)).collect();
+            let rows: Vec<(Uuid, Uuid)> = after.iter().map(|user| (connection, *user)).collect();
             self.add_shares(&change.txn, change.workspace, &rows).await?;
             held.members[place].shares = after;
             self.tell_updated(&mut change, &held, place, before);
         }
         change.commit().await?;
         Ok(held.members.swap_remove(place).row)
+    }
+
+    /// The connection's authorization, held, and its place among the members, if the viewer may do `action` to it still.
+    async fn hold_member(
+        &self,
+        viewer: &Viewer,
+        connection: Uuid,
+        action: Action,
+    ) -> Result<(Change<'_>, Held, usize)> {
+        let locked = Change::of_connection(self, viewer, connection).await?;
+        let (change, held) = locked.ok_or_else(|| Error::not_found("connectionId"))?;
+        let place = held.place_of(connection, viewer, action)?;
+        Ok((change, held, place))
     }
 
     /// The people meant, each of whom has to be of the workspace and able to see a shared connection.
@@ -223,11 +245,4 @@ fn shareable(found: Option<user::Model>, field: &str, index: usize) -> Result<Uu
         return Err(UserError::new(UserErrorCode::Invalid, message).at(path()).into());
     }
     Ok(person.id)
-}
-
-/// The connection with its authorization, held, and its place among the members.
-async fn hold_member(change: &Change<'_>, row: &connection::Model) -> Result<(Held, usize)> {
-    let held = hold_one(&change.txn, row.authorization_id).await?.ok_or_else(meanwhile)?;
-    let place = held.members.iter().position(|member| member.row.id == row.id);
-    Ok((held, place.ok_or_else(meanwhile)?))
 }

@@ -244,6 +244,17 @@ pub struct NotificationsRead {
     viewer: Viewer,
 }
 
+/// Not true any more, so that it left the viewer's tray.
+#[derive(SimpleObject)]
+pub struct NotificationsRemoved {
+    /// Its place in the journal, for `after` of a subscription.
+    cursor: String,
+    /// Those that left it, up to 100 in one event.
+    notification_ids: Vec<ID>,
+    /// Whose tray it is, with the count of what is unread still.
+    viewer: Viewer,
+}
+
 /// The subscriptions about the tray.
 #[derive(Default)]
 pub struct NotificationsSubscription;
@@ -275,15 +286,33 @@ impl NotificationsSubscription {
         let (tray, viewer) = (&services(ctx)?.notifications, viewer(ctx)?.clone());
         let read = tray.read(&viewer, after.as_deref()).await?;
         Ok(read.map(move |event| {
-            let TrayEvent { cursor, notifications } = event?;
+            let TrayEvent { cursor, notifications, .. } = event?;
             let notifications = notifications.into_iter().map(Notification::from).collect();
             Ok(NotificationsRead { cursor, notifications, viewer: viewer.clone().into() })
+        }))
+    }
+
+    /// What leaves the viewer's tray because it is not true any more: that something works again which broke once more
+    /// within ten minutes, or that something ends soon which was reconnected.
+    async fn notifications_removed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A journal cursor: what came since, then live. Without it: from now on.")] after: Option<
+            String,
+        >,
+    ) -> Result<impl Stream<Item = Result<NotificationsRemoved, ApiError>>, ApiError> {
+        let (tray, viewer) = (&services(ctx)?.notifications, viewer(ctx)?.clone());
+        let removed = tray.removed(&viewer, after.as_deref()).await?;
+        Ok(removed.map(move |event| {
+            let TrayEvent { cursor, ids, .. } = event?;
+            let notification_ids = ids.into_iter().map(|id| shown(Kind::Notification, id)).collect();
+            Ok(NotificationsRemoved { cursor, notification_ids, viewer: viewer.clone().into() })
         }))
     }
 }
 
 fn one(event: Result<TrayEvent>, viewer: &access::Viewer) -> Result<Option<NotificationAdded>, ApiError> {
-    let TrayEvent { cursor, notifications } = event?;
+    let TrayEvent { cursor, notifications, .. } = event?;
     let added = notifications.into_iter().next();
     Ok(added.map(|row| NotificationAdded { cursor, notification: row.into(), viewer: viewer.clone().into() }))
 }

@@ -6,9 +6,9 @@ use entity::{Topic, notification};
 use futures_util::{Stream, stream};
 use uuid::Uuid;
 
-use super::Notifications;
+use super::{Notifications, take_back::REMOVED};
 use crate::{
-    access::Viewer,
+    access::{Action, Viewer},
     error::Result,
     journal::{NOTIFICATIONS_READ, Viewing},
 };
@@ -20,7 +20,10 @@ pub(super) const MOST: usize = 100;
 #[derive(Debug, Clone)]
 pub struct TrayEvent {
     pub cursor: String,
+    /// Empty where they are gone.
     pub notifications: Vec<notification::Model>,
+    /// Which.
+    pub ids: Vec<Uuid>,
 }
 
 impl Notifications {
@@ -40,6 +43,15 @@ impl Notifications {
         after: Option<&str>,
     ) -> Result<impl Stream<Item = Result<TrayEvent>> + use<>> {
         self.happened(viewer, after, NOTIFICATIONS_READ, MOST).await
+    }
+
+    /// What leaves the viewer's tray because it is not true any more, after the journal cursor `after`.
+    pub async fn removed(
+        &self,
+        viewer: &Viewer,
+        after: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<TrayEvent>> + use<>> {
+        self.happened(viewer, after, REMOVED, MOST).await
     }
 
     async fn happened(
@@ -86,12 +98,22 @@ impl Walk {
             let ids: Vec<Uuid> = facts.notifications().iter().filter(mine).map(|told| told.notification).collect();
             drop(facts);
             for part in ids.chunks(self.most) {
-                let notifications = self.tray.by_ids(self.viewing.viewer(), part).await?;
-                if !notifications.is_empty() {
+                if let Some((notifications, ids)) = self.shown(part).await? {
                     let cursor = self.tray.journal.cursor(self.viewing.viewer(), entry.seq);
-                    self.ready.push_back(TrayEvent { cursor, notifications });
+                    self.ready.push_back(TrayEvent { cursor, notifications, ids });
                 }
             }
         }
+    }
+
+    /// Those of `ids` that are in the viewer's tray; of those that left it, the ids. None: nothing to tell.
+    async fn shown(&self, ids: &[Uuid]) -> Result<Option<(Vec<notification::Model>, Vec<Uuid>)>> {
+        let viewer = self.viewing.viewer();
+        if self.action == REMOVED {
+            return Ok(viewer.may(Action::BeNotified).ok().map(|_| (Vec::new(), ids.to_vec())));
+        }
+        let rows = self.tray.by_ids(viewer, ids).await?;
+        let found = rows.iter().map(|row| row.id).collect();
+        Ok((!rows.is_empty()).then_some((rows, found)))
     }
 }

@@ -72,7 +72,8 @@ pub async fn write_to_admins(txn: &Transaction, entropy: &dyn Entropy, news: New
     insert(txn, entropy, &news, heard).await
 }
 
-/// Writes `news` to everybody who had been told of the same occasion as `before`.
+/// Writes `news` to everybody who had been told of the same occasion as `before`: where it is about connections, to those
+/// who hear of one of `covered`.
 pub async fn again(
     txn: &Transaction,
     entropy: &dyn Entropy,
@@ -92,9 +93,9 @@ pub async fn again(
         .all(txn)
         .await?;
     let names = client_names(txn, covered).await?;
-    let heard = people.iter().map(|person| {
+    let heard = people.iter().filter_map(|person| {
         let theirs: Vec<&Covered> = covered.iter().filter(|one| hears(person, one)).collect();
-        (person.id, title(&news, &theirs, &names))
+        (covered.is_empty() || !theirs.is_empty()).then(|| (person.id, title(&news, &theirs, &names)))
     });
     insert(txn, entropy, &news, heard.collect()).await
 }

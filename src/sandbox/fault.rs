@@ -2,7 +2,7 @@
 //!
 //! An outage (see [`super::Sandbox::set_outage`]) goes before every fault and uses none up.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -11,9 +11,8 @@ use axum::{
 };
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
-use super::answer::Answer;
+use super::{answer::Answer, gate::Gate};
 
 /// Where a fault can be set, and where calls are counted. The paths below a shop belong to the same endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +47,7 @@ pub enum Fault {
     Garbage,
     /// Silence for that long, then 504. The request is not carried out.
     Hang(Duration),
-    /// The request is carried out, and answered as usual once the gate is open.
+    /// The usual answer as of when it was asked for, but only once the gate is open.
     Held(Gate),
     /// The request is carried out, but 502 is answered: the only copy of a rotated token is gone.
     LoseAnswer,
@@ -77,33 +76,6 @@ pub enum Fault {
     Without(&'static str),
     /// The usual answer with that member set: less `scope`, an `expires_in` that is a text …
     With(&'static str, Value),
-}
-
-/// Holds answers back until it is opened. Its clones are one gate.
-#[derive(Debug, Clone)]
-pub struct Gate(Arc<Semaphore>);
-
-impl Gate {
-    /// A gate that is shut.
-    pub fn shut() -> Self {
-        Self(Arc::new(Semaphore::new(0)))
-    }
-
-    /// Lets everything through from now on.
-    pub fn open(&self) {
-        self.0.close();
-    }
-
-    async fn opened(&self) {
-        // Nobody gives a permit: it waits until the gate is open.
-        let _ = self.0.acquire().await;
-    }
-}
-
-impl PartialEq for Gate {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 /// What is wrong with the next redirect back to the client.
@@ -170,7 +142,7 @@ impl Fault {
             }
             Self::Held(gate) => {
                 let answer = work();
-                gate.opened().await;
+                gate.pass().await;
                 answer.into_response()
             }
             Self::LoseAnswer => {

@@ -22,6 +22,7 @@ mod connectors;
 mod consent;
 mod control;
 mod fault;
+mod gate;
 mod ledger;
 mod page;
 mod panel;
@@ -53,7 +54,8 @@ use self::{answer::Answer, state::State, world::KEYS};
 pub use self::{
     by_hand::NoDecision,
     consent::PERSON_HEADER,
-    fault::{CallbackFault, Endpoint, Fault, Gate},
+    fault::{CallbackFault, Endpoint, Fault},
+    gate::Gate,
     ledger::{Ended, Grant},
     state::Key,
     world::{ACCOUNTS, Account, PEOPLE, Person, Product},

@@ -240,7 +240,7 @@ async fn tokens_on_their_way_to_a_client_that_left_are_stored_before_it_stops() 
     let admin = Person::new(&server.url, &user, token);
     let input = json!({ "connector": "sandbox-ads", "accountId": "100-301" });
     let connection = admin.connects(&Browser::new(around.sandbox.clone()), input, "ada").await;
-    let gate = Gate::shut();
+    let gate = Gate::closed();
     around.sandbox.fail_next(Endpoint::Token, Fault::Held(gate.clone()), 1);
     let accounts = format!(
         "{{ authorization(id: \"{}\") {{ availableAccounts {{ totalCount }} }} }}",

@@ -82,6 +82,10 @@ const JOURNAL: &[(&str, &str)] = &[
     ("Subscription.datasetsChanged", "subscription($after: String) { datasetsChanged(after: $after) { cursor } }"),
     ("Subscription.notificationAdded", "subscription($after: String) { notificationAdded(after: $after) { cursor } }"),
     ("Subscription.notificationsRead", "subscription($after: String) { notificationsRead(after: $after) { cursor } }"),
+    (
+        "Subscription.notificationsRemoved",
+        "subscription($after: String) { notificationsRemoved(after: $after) { cursor } }",
+    ),
 ];
 
 #[test]

@@ -65,10 +65,13 @@ async fn reconnecting_what_is_expiring_moves_its_end() {
     let (attempt, _) = stage.admin_now().reconnects(&stage.browser(), id, "ASK", "ada").await;
     assert_eq!(attempt["status"], "SUCCEEDED");
     assert_eq!(stage.status(id).await, "CONNECTED");
+    assert_eq!(stage.admin_now().tray().await.len(), 0, "it does not end soon any more");
     stage.later(TimeDelta::days(54));
     stage.run_jobs().await;
     assert_eq!(stage.status(id).await, "EXPIRING");
-    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING", "EXPIRING"]);
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING"]);
+    stage.admin_now().does("removeConnection", json!({ "connectionId": id }), "").await;
+    assert_eq!(stage.admin_now().tray().await.len(), 0, "nothing is there that could end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +89,36 @@ async fn an_exchange_that_moves_the_end_after_all_makes_what_was_expiring_connec
         json!({ "access_token": "another", "token_type": "Bearer", "expires_in": 60 * 86_400, "region": "north" });
     let answer = Fault::Exactly { status: 200, headers: Vec::new(), body: body.to_string() };
     stage.sandbox.fail_next(Endpoint::Token, answer, 1);
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING"]);
     stage.after_ticks(2).await;
     assert_eq!(stage.status(id).await, "CONNECTED");
     assert_eq!(stage.disconnections().await.len(), 0);
+    assert_eq!(stage.admin_now().tray().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_works_again_for_the_few_days_that_it_has_left_is_told_to_end() {
+    let stage = Stage::with(ending("sixty-days", "refresh = \"none\"\nexpires_after_days = 60")).await;
+    let connection = connected(&stage, "sixty-days").await;
+    let id = connection["id"].as_str().unwrap();
+    let check = async || {
+        stage.admin_now().does("checkConnection", json!({ "connectionId": id }), "connection { id }").await;
+    };
+    stage.sandbox.configure(|options| options.access_token_lifetime = TimeDelta::days(60));
+    stage.admin.reconnects(&stage.browser(), id, "ASK", "ada").await;
+    stage.later(TimeDelta::days(54));
+    stage.run_jobs().await;
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 1);
+    check().await;
+    assert_eq!(stage.status(id).await, "DISCONNECTED");
+    check().await;
+    assert_eq!(stage.status(id).await, "EXPIRING");
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING", "RECOVERED", "DISCONNECTED"]);
+
+    // It breaks again at once: that it will is not the last word.
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 1);
+    check().await;
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["DISCONNECTED"]);
+    check().await;
+    assert_eq!(each(&stage.admin_now().tray().await, "kind"), ["EXPIRING", "RECOVERED", "DISCONNECTED"]);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Person, SharedGrant, Stage, each, id, ids_of},
-    nodes::two_nodes,
+    nodes::{two_nodes, two_nodes_apart},
 };
 
 /// The incident of a connector, as somebody sees it; null while there is none.
@@ -145,7 +145,7 @@ async fn it_ends_by_itself_once_we_are_accepted_and_what_waited_is_asked_at_once
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_starts_again_within_ten_minutes_of_its_end_is_told_to_nobody_a_second_time() {
+async fn one_that_starts_again_within_ten_minutes_of_its_end_is_the_same_and_told_once() {
     let (stage, grant) = our_client_is_refused().await;
     let first = incident_of(&stage, "sandbox-ads").await;
     let accept = async || {
@@ -165,7 +165,7 @@ async fn one_that_starts_again_within_ten_minutes_of_its_end_is_told_to_nobody_a
     stage.later(TimeDelta::minutes(9));
     refuse().await;
     assert_eq!(incident_of(&stage, "sandbox-ads").await, first, "it is the same one");
-    assert_eq!(told(&stage, &stage.admin).await, ["RECOVERED", "INCIDENT"]);
+    assert_eq!(told(&stage, &stage.admin).await, ["INCIDENT"], "that it works again is taken back");
 
     accept().await;
     assert_eq!(told(&stage, &stage.admin).await, ["RECOVERED", "INCIDENT"]);
@@ -177,6 +177,100 @@ async fn one_that_starts_again_within_ten_minutes_of_its_end_is_told_to_nobody_a
         "after ten it is another one"
     );
     assert_eq!(told(&stage, &stage.admin).await, ["INCIDENT", "RECOVERED", "INCIDENT"]);
+}
+
+/// Three shops whose APIs fail for long enough.
+async fn three_fail() -> Stage {
+    let stage = Stage::new().await;
+    stage.shops(&["north", "south", "east"]).await;
+    fail_all_shops(&stage);
+    after_minutes(&stage, 17).await;
+    after_minutes(&stage, 11).await;
+    assert_eq!(incident_of(&stage, "sandbox-shop").await["ours"], false);
+    stage
+}
+
+/// How often each of these is in the audit log: incidents that started, changed and ended.
+async fn logged(stage: &Stage) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for (count, what) in counts.iter_mut().zip(["started", "changed", "ended"]) {
+        *count = stage.admin_now().audited(&format!("connector.incident_{what}")).await.len();
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_goes_on_in_another_way_is_the_same_until_all_of_it_is_over() {
+    let stage = three_fail().await;
+    let first = incident_of(&stage, "sandbox-shop").await;
+    // Tokens have to be renewed, and the token endpoint refuses this server.
+    refuse_our_client(&stage);
+    after_minutes(&stage, 50).await;
+    let ours = incident_of(&stage, "sandbox-shop").await;
+    assert_eq!((&ours["ours"], &ours["startedAt"]), (&json!(true), &first["startedAt"]), "{ours:#}");
+    assert!(ours["message"].as_str().unwrap().contains("own OAuth client"), "{ours:#}");
+    assert_eq!((told(&stage, &stage.admin).await, logged(&stage).await), (vec!["INCIDENT".to_owned()], [1, 1, 0]));
+
+    // This server is accepted once more, and the APIs fail still: what was noted of that was kept.
+    stage.sandbox.clear_faults();
+    fail_all_shops(&stage);
+    for _ in 0..3 {
+        after_minutes(&stage, 16).await;
+    }
+    let theirs = incident_of(&stage, "sandbox-shop").await;
+    assert_eq!(theirs, first, "as it was");
+    assert_eq!((told(&stage, &stage.admin).await, logged(&stage).await), (vec!["INCIDENT".to_owned()], [1, 2, 0]));
+
+    stage.sandbox.clear_faults();
+    after_minutes(&stage, 16).await;
+    assert_eq!(incident_of(&stage, "sandbox-shop").await, Value::Null);
+    assert_eq!(told(&stage, &stage.admin).await, ["RECOVERED", "INCIDENT"]);
+    assert_eq!(logged(&stage).await, [1, 2, 1]);
+
+    // Within ten minutes something else is wrong: it was not over.
+    stage.sandbox.expire_access_tokens();
+    refuse_our_client(&stage);
+    after_minutes(&stage, 1).await;
+    let shop = stage.admin_now().sees("{ connections(first: 1) { nodes { id } } }").await;
+    check(&stage, &id(&shop["connections"]["nodes"][0])).await;
+    stage.run_jobs().await;
+    let again = incident_of(&stage, "sandbox-shop").await;
+    assert_eq!((&again["ours"], &again["startedAt"]), (&json!(true), &first["startedAt"]));
+    assert_eq!(told(&stage, &stage.admin).await, ["INCIDENT"]);
+    stage.sandbox.clear_faults();
+    for _ in 0..2 {
+        after_minutes(&stage, 17).await;
+    }
+    assert_eq!(incident_of(&stage, "sandbox-shop").await, Value::Null);
+    assert_eq!(told(&stage, &stage.admin).await, ["RECOVERED", "INCIDENT"], "and the real end is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_whose_clocks_are_apart_tell_the_same_of_one_that_changes() {
+    let Some((first, second)) = two_nodes_apart(TimeDelta::minutes(5)).await else { return };
+    first.shops(&["north", "south", "east"]).await;
+    let rounds = async |count: usize| {
+        for _ in 0..count {
+            first.later(TimeDelta::minutes(9));
+            tokio::join!(first.run_jobs(), second.run_jobs());
+        }
+    };
+    fail_all_shops(&first);
+    rounds(5).await;
+    refuse_our_client(&first);
+    rounds(8).await;
+    assert_eq!(incident_of(&first, "sandbox-shop").await["ours"], true);
+    assert_eq!(told(&first, &first.admin).await, ["INCIDENT"]);
+    first.sandbox.clear_faults();
+    fail_all_shops(&first);
+    rounds(5).await;
+    assert_eq!(incident_of(&first, "sandbox-shop").await["ours"], false);
+    assert_eq!(told(&first, &first.admin).await, ["INCIDENT"]);
+    first.sandbox.clear_faults();
+    rounds(4).await;
+    assert_eq!(incident_of(&first, "sandbox-shop").await, Value::Null);
+    assert_eq!(told(&first, &first.admin).await, ["RECOVERED", "INCIDENT"]);
+    assert_eq!(logged(&first).await, [1, 2, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

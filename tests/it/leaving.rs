@@ -27,7 +27,7 @@ struct Held {
 
 /// Holds back the next answer of `endpoint`.
 fn held(stage: &Stage, endpoint: Endpoint) -> Held {
-    let (gate, before) = (Gate::shut(), stage.sandbox.calls(endpoint));
+    let (gate, before) = (Gate::closed(), stage.sandbox.calls(endpoint));
     stage.sandbox.fail_next(endpoint, Fault::Held(gate.clone()), 1);
     Held { gate, endpoint, before }
 }

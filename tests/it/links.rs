@@ -1,5 +1,6 @@
 //! Links: somebody without a login reconnects or connects, once, in the name of whoever made the link.
 
+mod at_once;
 mod connecting;
 mod making;
 mod pages;

@@ -19,7 +19,7 @@ pub async fn two_nodes() -> Option<(Stage, Stage)> {
 }
 
 /// The same, and the clock of the second is ahead.
-async fn two_nodes_apart(by: TimeDelta) -> Option<(Stage, Stage)> {
+pub async fn two_nodes_apart(by: TimeDelta) -> Option<(Stage, Stage)> {
     let first = Stage::new().await;
     if first.database.is_sqlite() {
         eprintln!("skipped: several nodes need PostgreSQL");

@@ -240,7 +240,7 @@ async fn what_breaks_again_within_ten_minutes_is_the_same_disconnection() {
     assert_eq!((again.len(), id(&again[0])), (1, first.clone()));
     assert_eq!((&again[0]["endedAt"], &again[0]["endedBy"]), (&Value::Null, &Value::Null));
     assert_eq!(each(&stage.changes_since(&cursor).await, "kind"), ["DISCONNECTED"]);
-    assert_eq!(each(&stage.admin.tray().await, "kind"), ["RECOVERED", "DISCONNECTED"], "nobody is told again");
+    assert_eq!(each(&stage.admin.tray().await, "kind"), ["DISCONNECTED"], "nobody is told again, and nothing false");
 
     assert_eq!(checked(&stage, &keyed).await, "CONNECTED");
     stage.later(TimeDelta::minutes(11));

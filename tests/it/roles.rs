@@ -159,6 +159,8 @@ const SUBSCRIPTIONS: &[Row] = &[
     // The tray of a CLIENT is empty, and stays so.
     (r#"notificationAdded(after: "@cursor") { notification { id } }"#, [Done, Done, Done, Nothing]),
     (r#"notificationsRead(after: "@cursor") { notifications { id } }"#, [Done, Done, Done, Nothing]),
+    // Nothing that was told here became untrue.
+    (r#"notificationsRemoved(after: "@cursor") { notificationIds }"#, [Nothing; 4]),
     (r#"authorizationAttemptChanged(id: "@attempt") { id status }"#, [Done, Done, Done, Unknown]),
 ];
 

@@ -7,6 +7,7 @@
 mod browser;
 mod data;
 mod database;
+mod gates;
 pub(crate) mod mail;
 mod person;
 mod scene;
@@ -45,6 +46,7 @@ use url::Url;
 pub use browser::{Browser, Landing};
 pub use data::{DATASET, METRIC, dataset_of, report};
 pub use database::Database;
+pub use gates::within_patience;
 pub use person::{Answer, CONNECTION, Person, http};
 pub use scene::ids as ids_of;
 pub use scene::{CHANGE, SharedGrant, each, id, nodes};
