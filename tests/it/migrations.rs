@@ -8,7 +8,7 @@ use std::{
 
 use migration::{Migrator, MigratorTrait};
 use patchbay::db::Db;
-use sea_orm::{ColumnTrait, EntityTrait, IdenStatic, Iterable};
+use sea_orm::{ColumnTrait, Database as SeaOrm, EntityTrait, IdenStatic, Iterable};
 
 use crate::harness::{
     Database, JWT_SECRET, KEYS,
@@ -94,9 +94,11 @@ async fn the_way_down_leads_to_nothing_and_the_way_up_again_to_the_same() {
     let database = Database::new().await;
     let db = migrated(&database).await;
     let first = tables::columns(&db).await;
-    Migrator::down(db.writer(), None).await.unwrap();
+    let own = SeaOrm::connect(database.url()).await.unwrap();
+    Migrator::down(&own, None).await.unwrap();
     assert_eq!(tables::names(&db).await, BTreeSet::new());
-    Migrator::up(db.writer(), None).await.unwrap();
+    db.migrate().await.unwrap();
+    own.close().await.unwrap();
     assert_eq!(tables::columns(&db).await, first);
 }
 

@@ -1,11 +1,6 @@
 //! A way to a PostgreSQL that can fall silent: what is connected hears nothing more and is not closed either, as when a
 //! network drops what it is given. New connections are let through.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -19,7 +14,6 @@ pub struct Way {
     url: String,
     /// How often it fell silent; a connection that is older than that is silent for ever.
     silences: watch::Sender<usize>,
-    opened: Arc<AtomicUsize>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -32,18 +26,15 @@ impl Way {
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
         let (silences, heard) = watch::channel(0);
-        let opened = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&opened);
         let serving = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::Relaxed);
                 let mut heard = heard.clone();
                 heard.mark_unchanged();
                 let far = TcpStream::connect((target.0.as_str(), target.1)).await.unwrap();
                 tokio::spawn(carry(near, far, heard));
             }
         });
-        Self { url: url.into(), silences, opened, _serving: AbortOnDropHandle::new(serving) }
+        Self { url: url.into(), silences, _serving: AbortOnDropHandle::new(serving) }
     }
 
     pub fn url(&self) -> &str {
@@ -53,11 +44,6 @@ impl Way {
     /// Whatever is connected now hears nothing more.
     pub fn fall_silent(&self) {
         self.silences.send_modify(|times| *times += 1);
-    }
-
-    /// How many connections were made.
-    pub fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
     }
 }
 
