@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use entity::{NotificationKind, Topic, notification};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     access::Actor,
+    db::Transaction,
     error::Result,
     ids::NodeId,
     journal::{Facts, NewEntry, Told},
@@ -23,7 +24,7 @@ pub(super) const REMOVED: &str = "notification.removed";
 /// Takes back what was told of `occasion` as `kind`, from everybody; what that was. Where `again` is true once more, whoever
 /// had read the untrue loses that as well: so they are told of it again by what tells it next, and nobody else is.
 pub async fn take_back(
-    txn: &DatabaseTransaction,
+    txn: &Transaction,
     occasion: Uuid,
     kind: NotificationKind,
     again: Option<NotificationKind>,
