@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     agency::{Agency, ask_with, id, ids as ids_of},
-    harness::{Person, Stage, each, nodes, tables},
+    harness::{Person, Stage, each, leave_out, nodes, tables},
 };
 
 const KEY: &str = "id name prefix role client { id } readOnly createdBy { id } createdAt expiresAt lastUsedAt";
@@ -317,7 +317,7 @@ async fn the_last_use_is_noted_about_once_a_minute_and_not_in_the_journal() {
 async fn a_revoked_key_and_an_inactive_maker_are_refused_at_every_node() {
     let first = Stage::new().await;
     if first.database.is_sqlite() {
-        eprintln!("skipped: several nodes need PostgreSQL");
+        leave_out("several nodes need PostgreSQL");
         return;
     }
     let second = first.another_node().await;

@@ -111,7 +111,7 @@ async fn what_waited_for_a_lock_happens_after_what_it_waited_for() {
     let lamps = stage.keyed("lamps", &acme).await;
     breaks(&stage, &stage.admin, &lamps).await;
     let authorization = id(&stage.admin.connection(&lamps).await["authorization"]);
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let checking = {
         let (admin, lamps) = (stage.admin.clone(), lamps.clone());
         tokio::spawn(async move { check(&admin, &lamps).await })

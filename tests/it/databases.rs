@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database as SeaOrm, DatabaseConnection};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::harness::{CONNECTION, Database, Setup, Stage};
+use crate::harness::{CONNECTION, Database, Setup, Stage, leave_out};
 
 /// A server, and in the PostgreSQL that it keeps its own tables in, a role that is a person's.
 struct Scene {
@@ -21,7 +21,7 @@ impl Scene {
     async fn new() -> Option<Self> {
         let database = Arc::new(Database::migrated().await);
         if database.is_sqlite() {
-            eprintln!("left out: PATCHBAY_TEST_POSTGRES names no database");
+            leave_out("a database as a data source has to be there");
             return None;
         }
         let url: Url = database.url().parse().unwrap();

@@ -11,8 +11,6 @@ mod refreshing;
 mod removing;
 mod telling;
 
-use std::time::Duration;
-
 use patchbay::sandbox::{Endpoint, Fault};
 use serde_json::{Value, json};
 
@@ -25,6 +23,9 @@ async fn one_dataset() -> (Stage, SharedGrant, String) {
     let dataset = stage.admin.makes_dataset(&grant.lamps, "report").await;
     (stage, grant, dataset)
 }
+
+/// Where the sandbox has the rows behind [`one_dataset`].
+const REPORT: &str = "/accounts/100-301/report";
 
 /// More often than any test asks.
 const ALWAYS: usize = 100_000;
@@ -39,17 +40,6 @@ impl Stage {
     fn only_reports(&self, fault: Fault) {
         self.sandbox.clear_faults();
         self.reports(fault, ALWAYS);
-    }
-
-    /// Waits until something is so that somebody else does meanwhile.
-    async fn until(&self, is_so: impl Fn() -> bool) {
-        for _ in 0..1_000 {
-            if is_so() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it never was");
     }
 
     /// A dataset as the ADMIN sees it.

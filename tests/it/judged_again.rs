@@ -117,7 +117,7 @@ async fn a_decision_about_an_account_that_is_gone_meanwhile_is_asked_for_once_mo
 async fn an_account_is_not_chosen_of_an_authorization_that_became_anothers() {
     let stage = Stage::new().await;
     let connection = id(&fjord(&stage).await);
-    let gate = stage.holds(Endpoint::Accounts, 1);
+    let gate = stage.gates(Endpoint::Accounts, 1);
     let input = json!({ "connectionId": connection, "accountId": "100-301" });
     let update = stage.admin.mutates("updateConnection", input, "connection { id }");
     let (update, ()) = stage.while_held(&gate, 1, update, ben_takes_over(&stage, &connection)).await;
@@ -132,7 +132,7 @@ async fn nothing_is_connected_through_an_authorization_that_became_anothers() {
     let stage = Stage::new().await;
     let fjord = fjord(&stage).await;
     let authorization = id(&fjord["authorization"]);
-    let gate = stage.holds(Endpoint::Accounts, 2);
+    let gate = stage.gates(Endpoint::Accounts, 2);
     let one = json!({
         "connector": "sandbox-ads", "accountId": "100-301", "using": { "authorizationId": authorization },
     });
@@ -163,7 +163,7 @@ async fn a_connection_is_not_moved_to_an_authorization_that_became_anothers_nor_
     let moves = || stage.admin.mutates("reconnect", input.clone(), "connections { id }");
 
     // Ada's authorization takes in Ben's: the one that was asked is no more.
-    let gate = stage.holds(Endpoint::Accounts, 1);
+    let gate = stage.gates(Endpoint::Accounts, 1);
     let adas = async {
         let (attempt, _) = stage.admin.reconnects(&stage.browser(), &id(&bens), "WHOLE_AUTHORIZATION", "ada").await;
         assert_eq!(attempt["status"], "SUCCEEDED", "{attempt:#}");
@@ -177,7 +177,7 @@ async fn a_connection_is_not_moved_to_an_authorization_that_became_anothers_nor_
     let bens = json!({ "connector": "sandbox-ads", "accountId": "100-303", "clientId": other });
     let bens = stage.admin.connects(&stage.browser(), bens, "ben").await;
     let input = json!({ "connectionId": moving["id"], "authorizationId": bens["authorization"]["id"] });
-    let gate = stage.holds(Endpoint::Accounts, 1);
+    let gate = stage.gates(Endpoint::Accounts, 1);
     let removing = async {
         stage.admin.does("removeConnection", json!({ "connectionId": moving["id"] }), "").await;
     };
@@ -206,14 +206,14 @@ async fn of_two_who_type_credentials_at_once_none_undoes_what_the_other_decided(
         assert_eq!(reconnect("hotels", Some("THIS_CONNECTION")).await["errors"], json!([]));
     };
     // The same account as before, until someone decided on another.
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let same = reconnect("lamps", None);
     let (same, ()) = stage.while_held(&gate, 1, same, hotels_are_meant).await;
     assert_eq!(same["errors"][0]["code"], "ACCOUNT_MISMATCH", "{same:#}");
     assert_eq!(signed_in_as(&stage, &connection).await, "hotels");
 
     // Another account, decided when the one to change from was another.
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let orchards = reconnect("orchards", Some("THIS_CONNECTION"));
     let lamps_are_meant = async {
         assert_eq!(reconnect("lamps", Some("THIS_CONNECTION")).await["errors"], json!([]));
@@ -224,7 +224,7 @@ async fn of_two_who_type_credentials_at_once_none_undoes_what_the_other_decided(
     assert_keys_agree(&stage).await;
 
     // The same account as is there by then: whoever comes second is no hindrance.
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let (second, first) = stage.while_held(&gate, 1, reconnect("lamps", None), reconnect("lamps", None)).await;
     assert_eq!((&first["errors"], &second["errors"]), (&json!([]), &json!([])));
 }
@@ -236,7 +236,7 @@ async fn who_may_no_more_once_the_provider_has_answered_changes_nothing() {
     let connection = id(&fjord(&stage).await);
     let share = json!({ "connectionId": connection, "userIds": [nina.id] });
     stage.admin.does("shareConnection", share.clone(), "").await;
-    let gate = stage.holds(Endpoint::Accounts, 1);
+    let gate = stage.gates(Endpoint::Accounts, 1);
     let input = json!({ "connectionId": connection, "accountId": "100-301" });
     let update = nina.mutates("updateConnection", input, "connection { id }");
     let unshare = async {

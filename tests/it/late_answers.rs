@@ -29,7 +29,7 @@ async fn an_older_works_heals_nothing_that_was_refused_since() {
     let stage = Stage::new().await;
     let acme = stage.admin.creates_client("Acme").await;
     let lamps = stage.keyed("lamps", &acme).await;
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let refused = async {
         claims_run_out(&stage).await;
         stage.sandbox.fail_next(Endpoint::Keyed, Fault::Unauthorized, 1);
@@ -45,7 +45,7 @@ async fn an_older_works_heals_nothing_that_was_refused_since() {
 async fn an_older_works_of_an_account_gives_back_nothing_that_was_lost_since() {
     let stage = Stage::new().await;
     let grant = stage.shared_grant().await;
-    let gate = stage.holds(Endpoint::Account, 1);
+    let gate = stage.gates(Endpoint::Account, 1);
     let lost = async {
         claims_run_out(&stage).await;
         stage.sandbox.withdraw("100-301");
@@ -55,7 +55,7 @@ async fn an_older_works_of_an_account_gives_back_nothing_that_was_lost_since() {
     let (seen, ()) = stage.while_held(&gate, 1, check(&stage, &grant.lamps), lost).await;
     assert_eq!(seen, "DISCONNECTED");
     // Nor does it while the grant itself fails.
-    let gate = stage.holds(Endpoint::Account, 1);
+    let gate = stage.gates(Endpoint::Account, 1);
     let fails = async {
         claims_run_out(&stage).await;
         stage.sandbox.revoke_person("ada");
@@ -76,7 +76,7 @@ async fn what_is_said_of_one_account_is_not_held_against_the_next() {
     stage.later(TimeDelta::hours(27));
     stage.run_jobs().await;
     assert_eq!(stage.status(&connection).await, "CONNECTED", "denied once");
-    let gate = stage.holds(Endpoint::Account, 1);
+    let gate = stage.gates(Endpoint::Account, 1);
     let moves = async {
         let input = json!({ "connectionId": connection, "accountId": "100-303" });
         stage.admin_now().does("updateConnection", input, "").await;
@@ -105,7 +105,7 @@ async fn a_refresh_token_is_not_sent_once_someone_signed_in_again() {
     let before = versions().await;
     stage.later(TimeDelta::minutes(54));
     // The renewal of one takes the turn of the other, which was looked up before.
-    let gate = stage.holds(Endpoint::Token, 1);
+    let gate = stage.gates(Endpoint::Token, 1);
     let second_waits = async {
         within_patience(gate.reached_by(1)).await;
         tokio::join!(stage.run_jobs(), async {

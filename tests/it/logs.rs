@@ -1,7 +1,7 @@
 //! What the real binary logs: a line for every request, found by its id, and nothing that a client could plant there.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,6 +14,21 @@ use crate::harness::{Database, Frame, JWT_SECRET, KEYS, Person, Socket, http};
 
 /// Not for any line.
 const PLANTED: &str = "PLANTED";
+
+/// How long starting may take. It is no measure: on a good day it takes a moment.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the server listens, once it says so in `log`.
+async fn listening(log: &Path) -> Url {
+    loop {
+        let said = std::fs::read_to_string(log).unwrap();
+        let url = said.split_once("listening at ").and_then(|(_, rest)| rest.split(['"', '\n']).next()?.parse().ok());
+        match url {
+            Some(url) => return url,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
 
 /// The binary, serving, with what it logs in a file.
 struct Server {
@@ -46,13 +61,8 @@ impl Server {
         let create = ["workspace", "create", "--name", "Lighthouse", "--admin-email", "mara@lighthouse.example"];
         let made: Value = serde_json::from_slice(&command(&create).output().unwrap().stdout).unwrap();
         let process = command(&["serve"]).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
-        let mut url = None;
-        while url.is_none() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let said = std::fs::read_to_string(&log).unwrap();
-            url = said.split_once("listening at ").and_then(|(_, rest)| rest.split(['"', '\n']).next()?.parse().ok());
-        }
-        let url: Url = url.unwrap();
+        let url = tokio::time::timeout(PATIENCE, listening(&log)).await;
+        let url = url.unwrap_or_else(|_| panic!("it does not listen: {}", std::fs::read_to_string(&log).unwrap()));
         let (user, token) = (made["userId"].as_str().unwrap(), made["token"].as_str().unwrap());
         let admin = Person::new(&url, user, token.to_owned());
         Self { process, url, log, admin, _database: database }

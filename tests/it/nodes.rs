@@ -11,7 +11,7 @@ use patchbay::{
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
-use crate::harness::{Person, Stage, each};
+use crate::harness::{Person, Stage, each, leave_out};
 
 /// Two nodes on one PostgreSQL, with one provider; none on SQLite.
 pub async fn two_nodes() -> Option<(Stage, Stage)> {
@@ -22,7 +22,7 @@ pub async fn two_nodes() -> Option<(Stage, Stage)> {
 pub async fn two_nodes_apart(by: TimeDelta) -> Option<(Stage, Stage)> {
     let first = Stage::new().await;
     if first.database.is_sqlite() {
-        eprintln!("skipped: several nodes need PostgreSQL");
+        leave_out("several nodes need PostgreSQL");
         return None;
     }
     let second = first.another_node_ahead(by).await;

@@ -44,7 +44,7 @@ async fn all_that_the_sign_in_heals_works_before_anything_else_is_asked() {
     let admin = stage.admin_now();
     let (attempt, url) = admin.starts_reconnecting(&fjord, "ASK").await;
     let (browser, cursor) = (stage.browser(), admin.event_cursor().await);
-    let gate = stage.holds(Endpoint::Account, 1);
+    let gate = stage.gates(Endpoint::Account, 1);
     let meanwhile = async {
         let healed = admin.attempt(&attempt).await;
         assert_eq!((&healed["status"], &healed["connectionCount"]), (&json!("SUCCEEDED"), &json!(1)), "{healed:#}");
@@ -72,7 +72,7 @@ async fn what_is_not_answered_in_time_is_left_to_the_jobs_at_once() {
     let (stage, lamps, fjord) = one_lost_and_all_broken(impatient()).await;
     let admin = stage.admin_now();
     let (attempt, url) = admin.starts_reconnecting(&fjord, "ASK").await;
-    let gate = stage.holds(Endpoint::Account, 1);
+    let gate = stage.gates(Endpoint::Account, 1);
     let landing = within_patience(stage.browser().signs_in(&url, "ada")).await;
     assert_eq!(landing.status, 200);
     gate.open();
@@ -107,7 +107,7 @@ async fn a_few_are_asked_about_at_once() {
     stage.sandbox.configure(|options| options.managed_accounts = 7);
 
     let (attempt, url) = stage.admin.starts_reconnecting(&id(&first), "ASK").await;
-    let (gate, browser) = (stage.holds(Endpoint::Account, 7), stage.browser());
+    let (gate, browser) = (stage.gates(Endpoint::Account, 7), stage.browser());
     let meanwhile = async { assert_eq!(gate.arrived(), 3, "as many as its pace allows") };
     stage.while_held(&gate, 3, browser.signs_in(&url, "ada"), meanwhile).await;
     let done = stage.admin.attempt(&attempt).await;

@@ -1,5 +1,7 @@
 //! Reminders: who is mailed of what, when, and how often.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     Detector, DisconnectionReason, Status, authorization, connection, disconnection, disconnection_connection,
@@ -13,7 +15,7 @@ use sea_orm::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Person, Setup, Stage, id,
+    Person, Setup, Stage, id, leave_out,
     mail::{Fault, MailServer, Received},
     nodes,
 };
@@ -28,10 +30,14 @@ async fn stage_with_mail() -> (Stage, MailServer) {
 impl Stage {
     /// Goes to `hour` (UTC) of the `day`th day from the first, 2 March 2026, and does the jobs once.
     async fn at(&self, day: i64, hour: i64) {
+        self.goes_to(day, hour);
+        self.run_jobs().await;
+    }
+
+    fn goes_to(&self, day: i64, hour: i64) {
         let first: DateTime<Utc> = "2026-03-02T00:00:00Z".parse().unwrap();
         let then = first + TimeDelta::days(day) + TimeDelta::hours(hour);
         self.later(then - patchbay::clock::Clock::now(&*self.clock));
-        self.run_jobs().await;
     }
 
     /// Seven in the morning in Phoenix of the `day`th day.
@@ -460,7 +466,7 @@ async fn one_request_from_a_mail_reader_ends_reminders() {
 async fn two_nodes_at_the_hour_send_one_mail_even_with_clocks_five_minutes_apart() {
     let (first, mail) = stage_with_mail().await;
     if first.database.is_sqlite() {
-        eprintln!("skipped: several nodes need PostgreSQL");
+        leave_out("several nodes need PostgreSQL");
         return;
     }
     let second = first.another_node_ahead(TimeDelta::minutes(5)).await;
@@ -607,4 +613,40 @@ async fn a_run_of_many_is_written_in_parts_and_each_letter_counts_what_it_does_n
     let entries = stage.admin_now().audited("reminder.sent").await;
     assert_eq!(entries.len(), 12);
     assert_eq!(entries[0]["details"]["disconnections"], 250);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_kept_up_while_a_mail_server_is_slow_and_who_lost_it_writes_nothing() {
+    let (stage, mail) = stage_with_mail().await;
+    stage.broken_key("lamps", &stage.admin).await;
+    mail.fail_next(Fault::Hang);
+    let connections = mail.connections();
+    stage.goes_to(1, 14);
+    let jobs = stage.jobs.clone();
+    let delivering = tokio::spawn(async move { jobs.run_due().await });
+    let row = async || reminder::Entity::find().one(stage.db.reader()).await.unwrap();
+    // However long that takes: it is kept up every few seconds.
+    let waits = async {
+        while mail.connections() == connections {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let first = row().await.unwrap().claimed_until.unwrap();
+        while row().await.unwrap().claimed_until.unwrap() <= first {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), waits).await.is_ok(), "the claim is not kept up");
+
+    let taken = reminder::Entity::update_many()
+        .col_expr(reminder::Column::ClaimedBy, Expr::value(uuid::Uuid::from_u128(1)))
+        .col_expr(
+            reminder::Column::ClaimedUntil,
+            Expr::value("2100-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap()),
+        );
+    taken.exec(stage.db.writer()).await.unwrap();
+    let before = row().await;
+    mail.close_connections();
+    delivering.await.unwrap().unwrap();
+    assert_eq!(row().await, before, "it is another's to say what became of it");
+    assert_eq!(stage.admin_now().audited("reminder.sent").await.len(), 0);
 }

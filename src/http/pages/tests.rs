@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use tower::ServiceExt;
@@ -82,6 +84,7 @@ async fn the_explorer_alone_may_call_the_server() {
 
 #[tokio::test]
 async fn what_the_pages_load_is_there_under_the_right_type() {
+    let mut loaded = BTreeSet::new();
     for (name, text) in every_file() {
         let imports = quoted_after(text, "from \"./").map(|file| format!("/assets/{file}"));
         let links = ["src=\"", "href=\""].into_iter().flat_map(|before| quoted_after(text, before)).map(str::to_owned);
@@ -95,12 +98,15 @@ async fn what_the_pages_load_is_there_under_the_right_type() {
                 _ => "image/svg+xml",
             };
             assert!(media.starts_with(expected), "{path} is {media}");
+            loaded.insert(path.rsplit('.').next().unwrap().to_owned());
         }
     }
+    assert_eq!(loaded.into_iter().collect::<Vec<_>>(), ["css", "js", "svg"], "files of every kind are loaded");
 }
 
 #[test]
 fn nothing_comes_from_elsewhere_and_nothing_is_inline() {
+    let mut loading = BTreeSet::new();
     let inline = regex::Regex::new(r"<style|\s(style|on[a-z]+)=|<script[^>]*>[^<]").unwrap();
     for (name, text) in every_file() {
         let local = text.replace("http://www.w3.org/2000/svg", "").replace("http://localhost:8080", "");
@@ -111,6 +117,7 @@ fn nothing_comes_from_elsewhere_and_nothing_is_inline() {
                     || target.starts_with("./")
                     || target.starts_with('#');
                 assert!(ours, "{name} loads {target}");
+                loading.insert(before);
             }
         }
         for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "@import", "url("]
@@ -121,6 +128,8 @@ fn nothing_comes_from_elsewhere_and_nothing_is_inline() {
             assert!(!inline.is_match(text), "{name} holds code or style of its own");
         }
     }
+    assert!(["src=\"", "href=\"", "from \""].iter().all(|way| loading.contains(way)), "looked for {loading:?} only");
+    assert!(inline.is_match("<p onclick=\"\">") && inline.is_match("<script>x</script>"));
 }
 
 #[tokio::test]

@@ -99,15 +99,17 @@ async fn a_dataset_is_moved_only_between_connections_that_one_may_tend() {
 async fn an_edit_during_a_refresh_drops_what_that_brings() {
     let (stage, _, dataset) = one_dataset().await;
     let asked = stage.reports_asked();
-    stage.reports(patchbay::sandbox::Fault::Hang(std::time::Duration::from_secs(2)), 1);
+    stage.reports(patchbay::sandbox::Fault::ServerError, 1);
+    let mut reading = stage.holds(REPORT);
     let (admin, id) = (stage.admin.clone(), dataset.clone());
     let refreshing = tokio::spawn(async move { admin.refreshes(&id).await });
-    stage.until(|| stage.reports_asked() > asked).await;
+    reading.arrived().await;
     assert_eq!(stage.dataset(&dataset).await["status"], "REFRESHING");
     let edited = stage.admin.edits_dataset(&dataset, json!({ "name": "Days" })).await;
     assert_eq!((&edited["name"], &edited["status"]), (&json!("Days"), &json!("REFRESHING")));
+    reading.goes_on();
     let refreshed = refreshing.await.unwrap();
-    assert_eq!((&refreshed["status"], &refreshed["error"]), (&json!("FRESH"), &Value::Null), "its 504 was dropped");
+    assert_eq!((&refreshed["status"], &refreshed["error"]), (&json!("FRESH"), &Value::Null), "its 500 was dropped");
     stage.reports(report("[{\"n\":1}]"), 1);
     stage.after_ticks(2).await;
     assert_eq!((&stage.dataset(&dataset).await["rowCount"], stage.reports_asked()), (&json!(1), asked + 2));

@@ -1,7 +1,5 @@
 //! Refreshing: when somebody asks, when it is due, and again after what passes.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use patchbay::sandbox::Fault;
 use serde_json::{Value, json};
@@ -68,11 +66,13 @@ async fn two_nodes_refresh_what_is_due_once() {
 async fn two_people_who_refresh_at_once_ask_once() {
     let (stage, _, dataset) = one_dataset().await;
     let asked = stage.reports_asked();
-    stage.reports(Fault::Hang(Duration::from_secs(1)), 1);
+    stage.reports(Fault::ServerError, 1);
+    let mut reading = stage.holds(REPORT);
     let (admin, id) = (stage.admin.clone(), dataset.clone());
     let first = tokio::spawn(async move { admin.refreshes(&id).await });
-    stage.until(|| stage.reports_asked() > asked).await;
+    reading.arrived().await;
     assert_eq!(stage.admin.refreshes(&dataset).await["status"], "REFRESHING");
+    reading.goes_on();
     assert_eq!(first.await.unwrap()["status"], "FAILED");
     assert_eq!(stage.reports_asked(), asked + 1);
 }
@@ -169,13 +169,15 @@ async fn a_refresh_that_was_cut_off_leaves_the_old_rows_and_runs_again() {
     let (stage, _, dataset) = scheduled(600).await;
     let rows = stage.admin.rows(&dataset).await;
     let cursor = stage.admin.event_cursor().await;
-    let asked = stage.reports_asked();
-    stage.reports(Fault::Hang(Duration::from_secs(2)), 1);
+    stage.reports(Fault::ServerError, 1);
+    let mut reading = stage.holds(REPORT);
     let (admin, id) = (stage.admin.clone(), dataset.clone());
     let cut_off =
         tokio::spawn(async move { admin.tries_mutation("refreshDataset", json!({ "datasetId": id }), "").await });
-    stage.until(|| stage.reports_asked() > asked).await;
+    reading.arrived().await;
     cut_off.abort();
+    assert!(cut_off.await.unwrap_err().is_cancelled());
+    reading.goes_on();
     // Whoever asked has hung up; it goes on to its end.
     let mut socket = stage.admin.socket().await;
     let query = "subscription($after: String) { datasetsChanged(after: $after) { kind } }";

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Stage {
     /// Holds the next answers of an endpoint, so many of them, until the gate is opened.
-    pub fn holds(&self, endpoint: Endpoint, answers: usize) -> Gate {
+    pub fn gates(&self, endpoint: Endpoint, answers: usize) -> Gate {
         let gate = Gate::closed();
         self.sandbox.fail_next(endpoint, Fault::Held(gate.clone()), answers);
         gate

@@ -8,6 +8,7 @@ mod browser;
 mod data;
 mod database;
 mod gates;
+mod held;
 pub(crate) mod mail;
 mod person;
 mod scene;
@@ -45,8 +46,9 @@ use url::Url;
 
 pub use browser::{Browser, Landing};
 pub use data::{DATASET, METRIC, dataset_of, report};
-pub use database::Database;
+pub use database::{Database, leave_out};
 pub use gates::within_patience;
+pub use held::Held;
 pub use person::{Answer, CONNECTION, Person, http};
 pub use scene::ids as ids_of;
 pub use scene::{CHANGE, SharedGrant, each, id, nodes};
@@ -117,6 +119,7 @@ struct World {
     sandbox: Sandbox,
     provider: Url,
     database: Arc<Database>,
+    gate: gate::Gate,
     _serving: DropGuard,
 }
 
@@ -168,12 +171,13 @@ impl World {
         let (listener, provider) = listener(0).await;
         let sandbox = Sandbox::new(clock.clone(), Arc::new(SystemEntropy), &provider, Options::default());
         let serving = CancellationToken::new();
-        tokio::spawn(axum_serve(listener, sandbox.router(), serving.clone()));
+        let gate = gate::Gate::default();
+        tokio::spawn(axum_serve(listener, gate.around(sandbox.router()), serving.clone()));
         let database = match database {
             Some(database) => database,
             None => Arc::new(Database::migrated().await),
         };
-        Self { clock, sandbox, provider, database, _serving: serving.drop_guard() }
+        Self { clock, sandbox, provider, database, gate, _serving: serving.drop_guard() }
     }
 }
 

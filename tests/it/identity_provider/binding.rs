@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{House, but, claims};
-use crate::harness::{Person, Stage, nodes};
+use crate::harness::{Person, Stage, leave_out, nodes};
 
 /// The audit entries of bindings, as the ADMIN reads them.
 async fn bound(stage: &Stage) -> Vec<Value> {
@@ -107,7 +107,7 @@ async fn who_is_inactive_is_not_bound() {
 async fn every_node_knows_who_is_bound_and_who_left() {
     let house = House::new().await;
     if house.stage.database.is_sqlite() {
-        eprintln!("skipped: several nodes need PostgreSQL");
+        leave_out("several nodes need PostgreSQL");
         return;
     }
     let other = house.stage.another_node().await;

@@ -27,7 +27,7 @@ async fn of_two_sign_ins_under_way_a_connect_link_works_for_one() {
         let ada = one.allows(&one.sets_out(&link, "sandbox-ads").await, "ada").await;
         let ben = other.allows(&other.sets_out(&link, "sandbox-ads").await, "ben").await;
         // Both have found the link to be good when they are asked which account they reach.
-        let gate = stage.holds(Endpoint::Accounts, 2);
+        let gate = stage.gates(Endpoint::Accounts, 2);
         let both = async { tokio::join!(one.opens(ada.as_str()), other.opens(ben.as_str())) };
         let ((first, second), ()) = stage.while_held(&gate, 2, both, async {}).await;
         for back in [first, second] {
@@ -47,7 +47,7 @@ async fn a_maker_who_leaves_or_may_no_more_while_the_provider_is_asked_connects_
         let link = stella.makes_connect_link(&acme, &["sandbox-ads"]).await;
         let browser = stage.browser();
         let callback = browser.allows(&browser.sets_out(&link, "sandbox-ads").await, "ada").await;
-        let gate = stage.holds(Endpoint::Accounts, 1);
+        let gate = stage.gates(Endpoint::Accounts, 1);
         let mut input = change.clone();
         input["userId"] = json!(stella.id);
         let leaves = async {
@@ -68,7 +68,7 @@ async fn a_key_that_is_revoked_or_a_share_that_ends_meanwhile_takes_its_links_wi
     let link = holder.makes_connect_link(&acme, &["sandbox-billing"]).await;
     let typed = stage.sandbox.keys()[0].value.clone();
     let form = [("connector", "sandbox-billing"), ("field.api_key", typed.as_str())];
-    let (browser, gate) = (stage.browser(), stage.holds(Endpoint::Keyed, 1));
+    let (browser, gate) = (stage.browser(), stage.gates(Endpoint::Keyed, 1));
     let revokes = async {
         stage.admin.does("revokeApiKey", json!({ "apiKeyId": key }), "").await;
     };
@@ -85,7 +85,7 @@ async fn a_key_that_is_revoked_or_a_share_that_ends_meanwhile_takes_its_links_wi
     let typed = stage.sandbox.change_key("hotels").unwrap().value;
     stage.after_a_probe_interval().await;
     assert_eq!(stage.status(&connection).await, "DISCONNECTED");
-    let gate = stage.holds(Endpoint::Keyed, 1);
+    let gate = stage.gates(Endpoint::Keyed, 1);
     let unshares = async {
         stage.admin_now().does("unshareConnection", share, "").await;
     };
