@@ -119,7 +119,7 @@ struct World {
     sandbox: Sandbox,
     provider: Url,
     database: Arc<Database>,
-    gate: gate::Gate,
+    gate: held::Gate,
     _serving: DropGuard,
 }
 
@@ -171,7 +171,7 @@ impl World {
         let (listener, provider) = listener(0).await;
         let sandbox = Sandbox::new(clock.clone(), Arc::new(SystemEntropy), &provider, Options::default());
         let serving = CancellationToken::new();
-        let gate = gate::Gate::default();
+        let gate = held::Gate::default();
         tokio::spawn(axum_serve(listener, gate.around(sandbox.router()), serving.clone()));
         let database = match database {
             Some(database) => database,
