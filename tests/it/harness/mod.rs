@@ -48,7 +48,6 @@ pub use browser::{Browser, Landing};
 pub use data::{DATASET, METRIC, dataset_of, report};
 pub use database::{Database, leave_out};
 pub use gates::within_patience;
-pub use held::Held;
 pub use person::{Answer, CONNECTION, Person, http};
 pub use scene::ids as ids_of;
 pub use scene::{CHANGE, SharedGrant, each, id, nodes};

@@ -14,7 +14,8 @@ impl Stage {
     /// Who asks with this person's token, as of now.
     async fn looks_up(&self, person: &Person) -> Viewer {
         let secret = JwtSecret::new(&JWT_SECRET.into()).unwrap();
-        let authenticator = Authenticator::new(self.db.clone(), Some(secret), None, Arc::clone(&self.clock) as _);
+        let (db, clock, tasks) = (self.db.clone(), Arc::clone(&self.clock), self.tasks.clone());
+        let authenticator = Authenticator::new(db, Some(secret), None, clock, tasks);
         authenticator.viewer(&person.token, None).await.unwrap()
     }
 
