@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { eventually } from '../outside/waiting.js';
+import { databaseFailed, killed } from './disturbances.js';
 import { SECRET_MARK } from './ledger.js';
 import { connector } from './provider.js';
 import { markOf } from './workers.js';
@@ -94,14 +95,16 @@ export async function checkGrants({ provider, people, requests, disturbances, wo
   report.count('refresh tokens sent again', again);
 }
 
-const told = ({ number, alive, endedBy, lastUsedAt, exchange }) =>
-  `grant ${number} of node ${exchange.node} ${alive ? 'lives' : `ended, ${endedBy}`}, last used ${lastUsedAt ? new Date(lastUsedAt).toISOString() : 'never'}`;
+const at = (time) => (time ? new Date(time).toISOString().slice(11, 23) : 'never');
+
+const told = ({ number, alive, endedBy, issuedAt, endedAt, lastUsedAt, exchange }) =>
+  `grant ${number} of node ${exchange.node}, issued ${at(issuedAt)}, ${alive ? 'lives' : `ended ${at(endedAt)}, ${endedBy}`}, last used ${at(lastUsedAt)}`;
 
 /** A spent token may be sent once more where its answer was lost; the grant ends where it is sent yet again, or too late. */
 function judgeSpentToken(grant, { disturbances, report }) {
   const earlier = grant.spentToken.uses.slice(0, -1);
-  const uses = grant.spentToken.uses.map(({ node, at, answered }) => `node ${node} at ${new Date(at).toISOString()} ${answered ? 'answered' : 'not answered'}`);
-  const excused = earlier.every(({ node, at, answered }) => !answered || disturbances.excuse(node, at - 1_000, at + STORING_MS));
+  const uses = grant.spentToken.uses.map(({ node, at: time, answered }) => `node ${node} ${at(time)} ${answered ? 'answered' : 'not answered'}`);
+  const excused = earlier.every(({ node, at: time, answered }) => !answered || disturbances.excuse(node, time, time + STORING_MS, killed));
   const say = excused ? 'excuse' : 'problem';
   report[say]('a grant ended by a spent refresh token', `grant ${grant.number} of ${grant.login}: ${uses.join(', ')}`);
 }
@@ -109,19 +112,19 @@ function judgeSpentToken(grant, { disturbances, report }) {
 /** What was given back while it was in use: nobody could help it where the older grant's way back was begun before. */
 function judgeGivenBack(grant, what, report) {
   const say = grant.givenBack.at < grant.issuedAt ? 'excuse' : 'problem';
-  report[say]('a grant given back that was in use', `revoked by node ${grant.givenBack.node} at ${new Date(grant.givenBack.at).toISOString()}; ${what}`);
+  report[say]('a grant given back that was in use', `revoked by node ${grant.givenBack.node} ${at(grant.givenBack.at)}; ${what}`);
 }
 
 async function judgeOrphan(grant, { disturbances, report, workers, requests, authorized }) {
-  const { node, at, answered } = grant.exchange;
-  const what = `${grant.login}: ${told(grant)}, issued ${new Date(at).toISOString()}`;
+  const { node, at: time, answered } = grant.exchange;
+  const what = `${grant.login}: ${told(grant)}`;
   // Revoking it would end the newer grant with it.
   if (authorized.has(grant.login)) return report.count('grants: older ones of accounts in use');
   if (!answered) return report.excuse('an orphan whose exchange was never answered', what);
   if (grant.giveBacks.length > 0) return report.excuse('an orphan that the provider did not take back when asked', what);
   if (!grant.identities.some((use) => use.answered)) return report.excuse('an orphan whose account the provider would not tell', what);
-  if (disturbances.excuse(node, at - 1_000, at + STORING_MS, { parts: ['node'], aftermath: 0 })) return report.excuse('an orphan of a node that was killed or froze', what);
-  if (disturbances.excuse(node, at - 1_000, at + STORING_MS, { parts: ['database'], aftermath: 0 })) return report.excuse('an orphan of a node without its database', what);
+  if (disturbances.excuse(node, time, time + STORING_MS, killed)) return report.excuse('an orphan of a sign-in whose node was killed', what);
+  if (disturbances.excuse(node, time, time + STORING_MS, databaseFailed)) return report.excuse('an orphan of a sign-in whose database failed', what);
   const waits = await workers.attemptsThatWait(requests);
   if (waits.has(grant.login)) return report.excuse('a grant of an attempt that waits for a decision', what);
   return report.problem('a grant that nobody owns', what);
@@ -134,7 +137,7 @@ async function checkDisconnections({ ledger, requests, people, report }) {
     const { disconnections } = await requests.read(
       people.ada,
       `query listDisconnections($after: String) { disconnections(first: 100, after: $after) {
-         nodes { id reason connection { id } authorization { connector { slug } account { accountId } } startedAt endedAt } pageInfo { hasNextPage endCursor }
+         nodes { id reason detectedBy connection { id } authorization { id connector { slug } account { accountId } } startedAt endedAt endedBy } pageInfo { hasNextPage endCursor }
        } }`,
       { after },
     );
@@ -145,9 +148,10 @@ async function checkDisconnections({ ledger, requests, people, report }) {
   const whole = found.filter(({ connection, authorization }) => !connection && authorization.connector.slug === connector.byBrowser);
   for (const [login, outages] of groupBy(whole, ({ authorization }) => authorization.account.accountId)) {
     const ends = ledger.grants.filter((grant) => grant.login === login && ['person', 'spent token'].includes(grant.endedBy));
-    if (outages.length > ends.length) {
-      report.problem('more outages than the provider knows of', `${login}: ${outages.length} outages (${outages.map(({ reason }) => reason)}), ${ends.length} grants ended`);
-    }
+    if (outages.length <= ends.length) continue;
+    const all = outages.map((one) => `${one.reason} of ${one.authorization.id} by ${one.detectedBy} ${at(one.startedAt)} to ${at(one.endedAt)} ${one.endedBy ?? ''}`);
+    const grants = ledger.grants.filter((grant) => grant.login === login).map(told);
+    report.problem('more outages than the provider knows of', `${login}: ${[...all, ...grants].join('\n        ')}`);
   }
   for (const { startedAt, endedAt, id } of found) {
     if (endedAt !== null && endedAt < startedAt) report.problem('an outage that ended before it began', `${id}: ${startedAt} to ${endedAt}`);
@@ -187,7 +191,8 @@ export async function checkEffects({ requests, database, disturbances, report })
     report.count('effects checked');
     if (isDone && times === 0) report.problem('answered as done, and it is not there', what);
     if (times <= 1) continue;
-    const excused = sending.unanswered.some(({ node, from, to }) => disturbances.excuse(node, from, to, { aftermath: 1_000 }));
+    const isUnknown = (one) => killed(one) || (databaseFailed(one) && one.kind !== 'write lock held');
+    const excused = sending.unanswered.some(({ node, from, to }) => disturbances.excuse(node, from, to, isUnknown));
     report[excused ? 'excuse' : 'problem']('done more than once under one key', what);
   }
 }
@@ -205,11 +210,11 @@ export async function checkAttempts({ workers, requests, nodes, disturbances, re
       report.count('callbacks that had never arrived');
       continue;
     }
-    const { node, at } = attempt.callbackSent;
-    const excuses = ['node', 'database'].filter((part) => disturbances.excuse(node, at - 1_000, at + STORING_MS, { parts: [part], aftermath: 1_000 }));
-    const what = `${attempt.id} of ${attempt.login}, callback at ${new Date(at).toISOString()} by node ${node}, browser ${attempt.left ?? `got ${attempt.page}`}`;
-    const say = excuses.length > 0 ? 'excuse' : 'problem';
-    report[say](`a sign-in that hangs PENDING after its callback${excuses.map((part) => `, the ${part} failed`)}`, what);
+    const { node, at: arrived, until } = attempt.callbackSent;
+    const how = [[killed, ', the node was killed'], [databaseFailed, ', the database failed']]
+      .find(([which]) => disturbances.excuse(node, arrived, until + STORING_MS, which))?.[1];
+    const what = `${attempt.id} of ${attempt.login}, callback ${at(arrived)} by node ${node}, browser ${attempt.left ?? `got ${attempt.page}`}`;
+    report[how ? 'excuse' : 'problem'](`a sign-in that hangs PENDING after its callback${how ?? ''}`, what);
   }
 }
 
@@ -252,8 +257,6 @@ export async function checkNodes({ nodes, people, requests, report }) {
       });
       if (!answered) report.problem('a node that does not answer', `node ${node.name}, ${name}: ${JSON.stringify(said)}`);
     }
-    if (node.endedByItself.length > 0) report.problem('a node that ended by itself', node.endedByItself.join('\n'));
-    for (const exit of node.slowExits) report.problem('SIGTERM did not end it well', exit);
   }
 }
 
@@ -276,6 +279,14 @@ export async function checkMemory({ nodes, warm, report }) {
     const figures = [warm[node.name], node.peak, now].map((bytes) => Math.round(bytes / MIB));
     report.figures[`memory of node ${node.name} (MiB)`] = `${figures[0]} warm, ${figures[1]} at most, ${figures[2]} at the end`;
     if (now > 2 * warm[node.name] + 64 * MIB) report.problem('memory that is not given back', `node ${node.name}: ${figures.join(', ')} MiB`);
+  }
+}
+
+/** Nothing but this program ended a node, and SIGTERM ended it well. */
+export function checkExits({ nodes, report }) {
+  for (const node of nodes) {
+    for (const end of node.endedByItself) report.problem('a node that ended by itself', end);
+    for (const exit of node.badExits) report.problem('SIGTERM did not end it well', exit);
   }
 }
 

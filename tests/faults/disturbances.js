@@ -1,7 +1,13 @@
 // What was done to the nodes and when: only this excuses an answer that was lost, or a thing that was done twice.
 
 /** How long after its end a fault may still show. */
-const AFTERMATH_MS = 20_000;
+const AFTERMATH_MS = 2_000;
+
+/** What happened to a node that nothing in its memory outlives. */
+export const killed = ({ part, kind }) => part === 'node' && kind === 'killed';
+
+/** What happened to a database so that nobody may know what it has stored. */
+export const databaseFailed = ({ part, kind }) => part === 'database' && kind !== 'slow';
 
 export class Disturbances {
   #all = [];
@@ -13,10 +19,9 @@ export class Disturbances {
     return () => (disturbance.to = Date.now());
   }
 
-  /** Whether this node, or its database, was disturbed in that time. */
-  excuse(node, from, to, { parts = ['node', 'database'], aftermath = AFTERMATH_MS } = {}) {
-    return this.#all.some((one) =>
-      parts.includes(one.part) && (one.node === 'all' || one.node === node) && one.from <= to && one.to + aftermath >= from);
+  /** Whether something like `which` happened to this node, or to its database, in that time or shortly before. */
+  excuse(node, from, to, which) {
+    return this.#all.some((one) => which(one) && ['all', node].includes(one.node) && one.from <= to && one.to + AFTERMATH_MS >= from);
   }
 
   /** For how much of that time this node could not run. */

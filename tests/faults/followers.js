@@ -15,7 +15,6 @@ class Follower {
   heard = [];
   items = new Map();
   resumed = 0;
-  expired = 0;
 
   #stopped = false;
   #told = new Set();
@@ -79,7 +78,6 @@ class Follower {
       this.resumed += 1;
       const codes = [ended].flat().map((error) => error?.extensions?.code);
       if (codes.includes('CURSOR_EXPIRED')) {
-        this.expired += 1;
         this.report.problem('CURSOR_EXPIRED, and nothing had expired', this.name);
         await this.load();
         this.first = this.cursor;

@@ -9,18 +9,21 @@ import { pause } from '../outside/waiting.js';
 const EXIT_PROMISED_MS = 30_000;
 const EXIT_MARGIN_MS = 15_000;
 
-/** How long a restart may take where the database answers. */
+/** How often memory is looked at, and a start that failed tried again. */
 const LOOKS_EVERY_MS = 500;
 
 export class Node {
   starts = 0;
   endedByItself = [];
-  slowExits = [];
+  badExits = [];
   longestExit = 0;
   peak = 0;
 
   #closing = false;
+  #meant = false;
   #held = null;
+  #supervision = null;
+  #watch = null;
 
   /** @param {ConstructorParameters<typeof Patchbay>[0]} options */
   static async create(name, options) {
@@ -96,9 +99,6 @@ export class Node {
     await this.patchbay.dismantle().catch(() => {});
   }
 
-  #supervision = null;
-  #watch = null;
-
   get #isRunning() {
     const { process: child } = this.patchbay;
     return Boolean(child?.pid) && child.exitCode === null && child.signalCode === null;
@@ -107,21 +107,21 @@ export class Node {
   async #terminate() {
     if (!this.#isRunning) return;
     const began = Date.now();
-    this.meant = true;
+    this.#meant = true;
     this.patchbay.process.kill('SIGTERM');
     const limit = setTimeout(() => this.patchbay.process.kill('SIGKILL'), EXIT_PROMISED_MS + EXIT_MARGIN_MS);
     const { code, signal } = await this.patchbay.exited;
     clearTimeout(limit);
     const took = Date.now() - began;
     this.longestExit = Math.max(this.longestExit, took);
-    if (code !== 0) this.slowExits.push(`node ${this.name}: code ${code}, signal ${signal} ${took} ms after SIGTERM`);
+    if (code !== 0) this.badExits.push(`node ${this.name}: code ${code}, signal ${signal} ${took} ms after SIGTERM`);
   }
 
   async #supervise() {
     while (!this.#closing) {
       const { code, signal } = await this.patchbay.exited;
-      if (code !== null && !this.meant) this.endedByItself.push(`node ${this.name} ended with ${code}, ${signal}:\n${this.patchbay.logTail(5)}`);
-      this.meant = false;
+      if (code !== null && !this.#meant) this.endedByItself.push(`node ${this.name} ended with ${code}, ${signal}:\n${this.patchbay.logTail(5)}`);
+      this.#meant = false;
       if (this.#held) await this.#held;
       if (this.#closing) return;
       await this.#startAgain();

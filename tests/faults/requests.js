@@ -12,7 +12,7 @@ export const PATIENCE_MS = 60_000;
 /** How long a mutation is sent again before it counts as stuck. */
 const UNANSWERED_MS = 240_000;
 
-/** Shorter than this, what the server says in passing is not told apart from what it means. */
+/** How long people wait before they send again. */
 const RETRY_MS = [150, 900];
 
 const PASSING = new Set(['UNAVAILABLE', 'RATE_LIMITED']);

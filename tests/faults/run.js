@@ -134,9 +134,9 @@ class Run {
     for (const follower of this.followers) await follower.stop().catch(() => {});
     for (const node of this.nodes) {
       await node.close().catch((error) => report.problem('SIGTERM did not end it well', error.message));
-      for (const exit of node.slowExits.slice(-1)) report.problem('SIGTERM did not end it well', exit);
       report.figures[`node ${node.name}: starts, longest exit (ms)`] = `${node.starts}, ${node.longestExit}`;
     }
+    checks.checkExits({ nodes: this.nodes, report });
     const tokens = Object.values(this.people ?? {}).map(({ token }) => token);
     checks.checkLogs({ nodes: this.nodes, secrets: [...(this.database?.secrets ?? []), ...tokens], report });
     if (report.problems.size > 0) await this.#keepLogs(`${databaseName}-${seed}`);

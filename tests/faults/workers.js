@@ -272,6 +272,7 @@ export class Workers {
     attempt.comesBack = (later) => new Browser({ jar, via: (url) => new URL(`${url.pathname}${url.search}`, later.origin) }).open(attempt.callback);
     const began = Date.now();
     const page = await browser.open(authorizationUrl).catch(() => null);
+    if (attempt.callbackSent) attempt.callbackSent.until = Date.now();
     this.report.took('a sign-in', Date.now() - began - this.requests.disturbances.stoodStill(node.name, began, Date.now()));
     if (!page) {
       attempt.left = closing.signal.aborted ? 'left in the middle' : 'got no answer';
