@@ -38,6 +38,8 @@ async fn every_answer_is_strict_about_what_it_may_load_and_tell() {
     let mut answers = vec![
         outcome("Connected", "All is well.", StatusCode::OK),
         outcome_that_closes("Connected", "All is well."),
+        work_that_goes_on("Signing in", "This goes on.", None),
+        work_that_goes_on("Connecting", "This goes on.", Some("https://patchbay.example/connect/x")),
         get("/nowhere", &browser).await,
         get("/nowhere", &[]).await,
         get("/assets/nothing.js", &[]).await,
