@@ -119,6 +119,8 @@ impl Connections {
             row.account_key.clone_from(&account.id);
             row.probe_at = self.account_probe_at(&connector, Some(&account.id), change.now);
             (row.account_id, row.account_name) = (Some(account.id), Some(account.name));
+            // That was another account's.
+            row.refused_once = false;
         }
     }
 

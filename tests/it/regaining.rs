@@ -154,7 +154,7 @@ async fn credentials_bring_back_an_account_that_works_with_them_and_no_other() {
         }
     };
     let usual = || Fault::With("ok", json!(true));
-    fails(&[usual(), Fault::Forbidden, usual(), Fault::Forbidden]);
+    fails(&[usual(), Fault::Forbidden, Fault::Forbidden]);
     check(&stage, &connection).await;
     stage.sandbox.clear_faults();
     assert_eq!(stage.status(&connection).await, "DISCONNECTED");
