@@ -26,6 +26,9 @@ function groupBy(list, keyOf) {
   return groups;
 }
 
+/** What is noticed at once may seem to come before its cause. */
+const CLOCKS_APART_MS = 1_000;
+
 const quietly = (within, look) => eventually('it is so', look, { within, every: 1_000 }).then(() => true, () => false);
 
 /** No event is lost: every copy is what the list says, and every follower heard what the journal replays, in its order. */
@@ -78,9 +81,6 @@ export async function checkGrants({ provider, people, requests, disturbances, wo
       continue;
     }
     if (living.length > 0) report.problem('DISCONNECTED beside a grant that works', what);
-    const last = grants.filter(({ alive }) => !alive).sort((a, b) => a.lastUsedAt - b.lastUsedAt).at(-1);
-    if (!last) report.problem('DISCONNECTED, and the provider ended nothing', what);
-    else if (last.endedBy === 'given back') judgeGivenBack(last, what, report);
   }
 
   for (const grant of ledger.grants) {
@@ -130,7 +130,7 @@ async function judgeOrphan(grant, { disturbances, report, workers, requests, aut
   return report.problem('a grant that nobody owns', what);
 }
 
-/** Each outage of an authorization has an end that the provider knows of. */
+/** Each outage of an authorization has a grant of its own that the provider ended before. */
 async function checkDisconnections({ ledger, requests, people, report }) {
   const found = [];
   for (let after = null; ;) {
@@ -147,11 +147,16 @@ async function checkDisconnections({ ledger, requests, people, report }) {
   }
   const whole = found.filter(({ connection, authorization }) => !connection && authorization.connector.slug === connector.byBrowser);
   for (const [login, outages] of groupBy(whole, ({ authorization }) => authorization.account.accountId)) {
-    const ends = ledger.grants.filter((grant) => grant.login === login && ['person', 'spent token'].includes(grant.endedBy));
-    if (outages.length <= ends.length) continue;
-    const all = outages.map((one) => `${one.reason} of ${one.authorization.id} by ${one.detectedBy} ${at(one.startedAt)} to ${at(one.endedAt)} ${one.endedBy ?? ''}`);
-    const grants = ledger.grants.filter((grant) => grant.login === login).map(told);
-    report.problem('more outages than the provider knows of', `${login}: ${[...all, ...grants].join('\n        ')}`);
+    const grants = ledger.grants.filter((grant) => grant.login === login);
+    const ended = new Set(grants.filter(({ alive }) => !alive));
+    for (const outage of outages.toSorted((a, b) => (a.startedAt < b.startedAt ? -1 : 1))) {
+      const noticed = new Date(outage.startedAt).getTime() + CLOCKS_APART_MS;
+      const [cause] = [...ended].filter(({ endedAt }) => endedAt <= noticed).sort((a, b) => b.endedAt - a.endedAt);
+      ended.delete(cause);
+      const what = `${login}: ${outage.reason} by ${outage.detectedBy} ${at(outage.startedAt)} to ${at(outage.endedAt)} ${outage.endedBy ?? ''}; ${grants.map(told).join('; ')}`;
+      if (!cause) report.problem('an outage that the provider knows nothing of', what);
+      else if (cause.endedBy === 'given back') judgeGivenBack(cause, what, report);
+    }
   }
   for (const { startedAt, endedAt, id } of found) {
     if (endedAt !== null && endedAt < startedAt) report.problem('an outage that ended before it began', `${id}: ${startedAt} to ${endedAt}`);
