@@ -35,7 +35,7 @@ impl MigrationTrait for Migration {
 /// connections that concern a probe that works are found without the others.
 const PROBES: &str = r#"
 ALTER TABLE "authorization" ADD COLUMN last_checked_at @time;
-CREATE INDEX connection_lost ON connection (authorization_id) WHERE removed_at IS NULL AND lost_access = TRUE;
+CREATE INDEX connection_lost ON connection (authorization_id, id) WHERE removed_at IS NULL AND lost_access = TRUE;
 CREATE INDEX connection_refused ON connection (authorization_id) WHERE removed_at IS NULL AND refused_once = TRUE;
 "#;
 

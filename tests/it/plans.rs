@@ -145,7 +145,7 @@ impl Filled {
         let record = Record::default();
         let stage = Stage::with(Setup { statements: Some(record.watch()), ..Setup::default() }).await;
         let shared = stage.shared_grant().await;
-        let dataset = stage.admin.makes_dataset(&shared.lamps, "reports/visits").await;
+        let dataset = stage.admin.makes_dataset(&shared.lamps, "report").await;
         let metric = json!({ "datasetId": dataset, "name": "Visits", "aggregation": "COUNT" });
         stage.admin.does("createMetric", metric, "").await;
         let member = stage.person("Mel", "MEMBER", None).await;
