@@ -137,11 +137,16 @@ CREATE INDEX authorization_client_accepted ON "authorization" (connector, worksp
     WHERE removed_at IS NULL AND client_accepted_at IS NOT NULL;
 CREATE INDEX authorization_of_connector ON "authorization" (connector, workspace_id, status) WHERE removed_at IS NULL;
 
+DROP INDEX dataset_waiting;
+CREATE INDEX dataset_waiting ON dataset (connection_id) WHERE needs_reconnect = TRUE;
+
 CREATE UNIQUE INDEX journal_entry_by_topic ON journal_entry (workspace_id, topic, seq);
 "#;
 
 const PERIODIC_DOWN: &str = r#"
 DROP INDEX journal_entry_by_topic;
+DROP INDEX dataset_waiting;
+CREATE INDEX dataset_waiting ON dataset (connection_id) WHERE needs_reconnect;
 DROP INDEX authorization_of_connector;
 DROP INDEX authorization_client_accepted;
 DROP INDEX authorization_failing;

@@ -34,7 +34,7 @@ impl Connections {
         let row = self.tended(viewer, connection, Action::Tend).await?;
         let behind = self.authorization_of(&row).await?;
         self.require_not_quiet(&behind).await?;
-        self.examine(Occasion::Check, connection).await?;
+        Box::pin(self.examine(Occasion::Check, connection)).await?;
         let found = self.tended(viewer, connection, Action::Tend).await?;
         let seen = last_checked(&found, &self.authorization_of(&found).await?);
         // Null where the provider did not say.
@@ -57,7 +57,7 @@ impl Connections {
         })?;
         if connector.has_probe() || connector.probe.asks_of(row.account_id.as_deref()).is_some() {
             self.require_not_quiet(&self.authorization_of(&row).await?).await?;
-            self.examine(Occasion::Report, row.id).await?;
+            Box::pin(self.examine(Occasion::Report, row.id)).await?;
         } else {
             self.believe(viewer, &row, &report, &connector.name, &message).await?;
         }

@@ -35,7 +35,8 @@ impl Connections {
             Finding::Works if row.status == Status::Disconnected && look.row.status != Status::Disconnected => {
                 return Ok(());
             }
-            Finding::Works => self.write_works(&mut change, row, look).await?,
+            // On the heap: part of the futures of all that led here, these would fill a thread's stack.
+            Finding::Works => Box::pin(self.write_works(&mut change, row, look)).await?,
             Finding::Unsure(wait) => {
                 change.note_failing(&row).await?;
                 self.postpone_probe(&change, &row, wait).await?;
@@ -50,12 +51,12 @@ impl Connections {
             }
             Finding::Broken(reason, detector) => {
                 change.note_answered(&row, Endpoint::Api).await?;
-                self.break_down(&mut change, row, look, reason, detector).await?;
+                Box::pin(self.break_down(&mut change, row, look, reason, detector)).await?;
             }
             Finding::Refused => {
                 change.note_answered(&row, Endpoint::Api).await?;
                 let mut held = change.with_all(row).await?;
-                self.refuse(&mut change, &mut held, look).await?;
+                Box::pin(self.refuse(&mut change, &mut held, look)).await?;
             }
         }
         change.commit().await

@@ -278,7 +278,7 @@ impl Connections {
 
     /// A new query is refused: whether the connection is, the probe knows.
     async fn judge_by_probe(&self, look: &Look, row: &connection::Model) -> Result<Unread> {
-        self.examine(Occasion::Check, row.id).await?;
+        Box::pin(self.examine(Occasion::Check, row.id)).await?;
         let Some(row) = self.row(row.id).await? else { return Ok(Unread::Changed) };
         let open = self.current_disconnections(std::slice::from_ref(&row)).await?.remove(&row.id);
         Ok(open.map_or_else(|| Unread::Denied(denied(look)), outage))

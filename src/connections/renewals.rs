@@ -117,14 +117,14 @@ impl Connections {
                 // A flagged authorization is healed by the probe that follows, not by a token alone.
                 if row.status == Status::Expiring && row.status != standing(row.expires_at, change.now) {
                     let mut held = change.with_all(row).await?;
-                    change.heal(&mut held, Healed::ByItself).await?;
+                    Box::pin(change.heal(&mut held, Healed::ByItself)).await?;
                 }
                 Finding::Works
             }
             Err(Failure::Rejected(_)) => {
                 change.note_answered(&row, Endpoint::Token).await?;
                 let reason = self.why_broken(look);
-                self.break_down(&mut change, row, look, reason, Detector::TokenRenewal).await?;
+                Box::pin(self.break_down(&mut change, row, look, reason, Detector::TokenRenewal)).await?;
                 Finding::Nothing
             }
             Err(Failure::Transient { retry_after, .. }) => {

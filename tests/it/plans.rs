@@ -52,7 +52,10 @@ const LISTS: &[(&str, &str)] = &[
     ("Connection.disconnections", "{ connection(id: \"@b\") { disconnections(ARGS) { EDGES { node { id } } } } }"),
     ("Dataset.metrics", "{ dataset(id: \"@e\") { metrics(ARGS) { EDGES { node { id } } } } }"),
     ("Dataset.rows", "{ dataset(id: \"@e\") { rows { nodes } } }"),
-    ("Disconnection.connections", "{ disconnection(id: \"@d\") { connections(ARGS) { EDGES { node { id } } } } }"),
+    (
+        "Disconnection.connections",
+        "{ node(id: \"@d\") { ... on Disconnection { connections(ARGS) { EDGES { node { id } } } } } }",
+    ),
     (
         "Notification.connections",
         "{ viewer { notifications(first: 5) { nodes { connections(ARGS) { EDGES { node { id } } } } } } }",

@@ -41,7 +41,10 @@ impl Scales {
                 Ok(())
             })
         });
-        Self { db: options.connect(url).await.unwrap().into(), instructions }
+        let db: DatabaseConnection = options.connect(url).await.unwrap().into();
+        // The first statement of a handle reads the schema.
+        db.execute_unprepared("SELECT * FROM workspace").await.unwrap();
+        Self { db, instructions }
     }
 
     /// What is wrong with a statement; none where it looks at few rows. What it writes is taken back.
