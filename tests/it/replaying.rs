@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use entity::{Topic, journal_entry, journal_head};
 use patchbay::clock::SystemEntropy;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
 use serde_json::{Value, json};
 use sha2::Digest;
 
@@ -165,16 +165,13 @@ async fn nothing_is_lost_or_twice_where_bursts_go_beyond_the_live_backlog_while_
     let like = last_entry(&stage, Topic::Connections).await;
     let audited = last_entry(&stage, Topic::Audit).await;
     let mut staying = follows(&stage.admin, &cursor).await;
-    let writing = {
-        let (admin, lamps) = (stage.admin.clone(), grant.lamps.clone());
-        async {
-            for round in 0..6 {
-                // More than the backlog, of which some are large; and many that are none of theirs.
-                write_copies(&stage, &like, 60, |_| (), &[]).await;
-                write_copies(&stage, &like, 1, large, &[]).await;
-                write_copies(&stage, &audited, 300, |_| (), &[]).await;
-                rename(&admin, &lamps, &format!("round {round}")).await;
-            }
+    let writing = async {
+        for round in 0..6 {
+            // More than the backlog, of which some are large; and many that are none of theirs.
+            write_copies(&stage, &like, 60, |_| (), &[]).await;
+            write_copies(&stage, &like, 1, large, &[]).await;
+            write_copies(&stage, &audited, 300, |_| (), &[]).await;
+            rename(&stage.admin, &grant.lamps, &format!("round {round}")).await;
         }
     };
     let total = 1 + 6 * 62;
@@ -290,12 +287,11 @@ impl Watched<'_> {
         datasets.subscribe("1", FOLLOW_DATASETS, json!({ "after": cursor })).await;
         (connections, datasets)
     }
+}
 
-    /// Each goes on until the last change, or is told to read the list again.
-    async fn is_stopped(&self, sockets: (Socket, Socket), last: &Value) -> (bool, bool) {
-        let (mut connections, mut datasets) = sockets;
-        (stops(&mut connections, "connectionsChanged", last).await, stops(&mut datasets, "datasetsChanged", last).await)
-    }
+/// Whether each is told to read the list again, and does not go on until the last change.
+async fn is_stopped((mut connections, mut datasets): (Socket, Socket), last: &Value) -> (bool, bool) {
+    (stops(&mut connections, "connectionsChanged", last).await, stops(&mut datasets, "datasetsChanged", last).await)
 }
 
 async fn stops(socket: &mut Socket, field: &str, until: &Value) -> bool {
@@ -333,19 +329,19 @@ async fn what_cannot_be_read_stops_those_whom_it_may_concern_and_they_resume() {
         write_copies(&stage, &like, 1, |_| (), &columns).await;
         watched.changes("after").await;
         let last = last_of_each(&stage).await;
-        assert_eq!(watched.is_stopped(there, &last).await, odd.stops, "live: {}", odd.what);
+        assert_eq!(is_stopped(there, &last).await, odd.stops, "live: {}", odd.what);
         let back = watched.follow(&before).await;
         let judged = odd.what.contains("anyone");
         // Whoever comes back is looked up anew: what was said of people meanwhile is in that.
         let stops = if judged { (false, false) } else { odd.stops };
-        assert_eq!(watched.is_stopped(back, &last).await, stops, "back: {}", odd.what);
+        assert_eq!(is_stopped(back, &last).await, stops, "back: {}", odd.what);
         let query = "query($after: String!) { connectionChanges(after: $after) { endCursor } }";
         let polled = stage.admin.tries(query, json!({ "variables": { "after": before } })).await;
         assert_eq!(polled.code(), stops.0.then_some("CURSOR_EXPIRED"), "polled: {}", odd.what);
 
         let resumed = watched.follow(&stage.admin.event_cursor().await).await;
         watched.changes("resumed").await;
-        assert_eq!(watched.is_stopped(resumed, &last_of_each(&stage).await).await, (false, false), "{}", odd.what);
+        assert_eq!(is_stopped(resumed, &last_of_each(&stage).await).await, (false, false), "{}", odd.what);
         let log = stage.admin.sees("{ auditLog(first: 20) { nodes { action } } }").await;
         assert!(nodes(&log["auditLog"]).len() >= 10, "{}", odd.what);
     }
