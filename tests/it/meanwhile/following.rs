@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entity::Topic;
 use patchbay::{
     access::{Authenticator, JwtSecret, Viewer},
     error::Error,
@@ -22,7 +23,7 @@ impl Stage {
     /// What comes of following, from here on, as a viewer who was looked up before.
     async fn follows(&self, viewer: &Viewer) -> Option<Error> {
         let here = self.jobs.journal.head(viewer.workspace()).await.unwrap();
-        self.jobs.journal.follow_as(viewer, Some(here)).await.err()
+        self.jobs.journal.follow_as(viewer, Topic::Connections, Some(here)).await.err()
     }
 }
 
