@@ -65,6 +65,10 @@ DROP INDEX connection_external_id;
 CREATE UNIQUE INDEX connection_external_id ON connection (workspace_id, external_id)
     WHERE removed_at IS NULL AND external_id IS NOT NULL;
 
+-- Also of what was removed: history is seen by the client that it had.
+DROP INDEX connection_by_client;
+CREATE INDEX connection_by_client ON connection (client_id, id);
+
 CREATE INDEX client_by_id ON client (workspace_id, id) WHERE removed_at IS NULL;
 CREATE INDEX client_by_age ON client (workspace_id, created_at, id) WHERE removed_at IS NULL;
 
@@ -106,6 +110,8 @@ DROP INDEX authorization_by_status;
 DROP INDEX authorization_by_id;
 DROP INDEX client_by_age;
 DROP INDEX client_by_id;
+DROP INDEX connection_by_client;
+CREATE INDEX connection_by_client ON connection (client_id, id) WHERE removed_at IS NULL;
 DROP INDEX connection_external_id;
 CREATE UNIQUE INDEX connection_external_id ON connection (workspace_id, external_id) WHERE removed_at IS NULL;
 DROP INDEX connection_account;

@@ -90,7 +90,7 @@ pub(super) fn shared_with(user: uuid::Uuid) -> SelectStatement {
 
 /// The connections that `user` made, or that are shared with them. A union, since of an OR PostgreSQL believes that it
 /// is true of half of all rows, and walks them.
-fn made_or_shared(user: uuid::Uuid) -> SelectStatement {
+pub(super) fn made_or_shared(user: uuid::Uuid) -> SelectStatement {
     let made = connection::Entity::find().filter(connection::Column::CreatedBy.eq(user));
     let mut made = column(made, connection::Column::Id);
     made.union(UnionType::All, shared_with(user)).to_owned()

@@ -109,7 +109,7 @@ const TABLES: &[(&str, u32, &str, &str)] = &[
         "@id('a', n.i)), @workspace, CASE WHEN n.i % 100 = 0 THEN 'sandbox-shop' ELSE 'sandbox-ads' END, 'OAUTH2', \
          CASE WHEN n.i % 200 = 0 THEN 0 ELSE 2 END, 'a' || n.i, 'Account', '[]'@json, '[]'@json, 1, \
          CASE WHEN n.i % 2 = 0 THEN @far END, @far, @far, 0, CASE WHEN n.i % 1000 = 7 THEN @long_ago END, \
-         CASE WHEN n.i % 300 = 0 THEN @member ELSE @admin END, @days_ago(n.i % 300))",
+         CASE WHEN n.i % 300 = 0 THEN @member ELSE @id('1', 1 + n.i % 400)) END, @days_ago(n.i % 300))",
     ),
     (
         "connection",
@@ -120,9 +120,9 @@ const TABLES: &[(&str, u32, &str, &str)] = &[
         "@id('b', n.i)), @workspace, 'Connection', 'connection ' || (n.i * 7919 % 12000), \
          CASE WHEN n.i % 100 = 0 THEN 'sandbox-shop' ELSE 'sandbox-ads' END, @id('c', 1 + n.i % 4000)), \
          @id('a', 1 + n.i % 6000)), 'k' || n.i, 'Account', 'k' || n.i, CASE WHEN n.i % 200 = 0 THEN 0 ELSE 2 END, \
-         @days_ago(n.i * 31 % 300)), FALSE, @long_ago, @far, FALSE, @admin, @days_ago(n.i % 300))",
+         @days_ago(n.i * 31 % 300)), FALSE, @long_ago, @far, FALSE, @id('1', 1 + n.i % 400)), @days_ago(n.i % 300))",
     ),
-    ("connection_share", 100, "connection_id, user_id, workspace_id", "@id('b', n.i * 100)), @member, @workspace"),
+    ("connection_share", 20, "connection_id, user_id, workspace_id", "@id('b', n.i * 600)), @member, @workspace"),
     (
         "disconnection",
         6_000,
