@@ -187,7 +187,7 @@ impl Stage {
 
     pub async fn with(setup: Setup) -> Self {
         let world = Arc::new(World::new(setup.database.clone()).await);
-        Self::on(world, setup, 0, TimeDelta::zero()).await
+        Box::pin(Self::on(world, setup, 0, TimeDelta::zero())).await
     }
 
     /// Another node of the same setting: the same database, the same provider, the same time.
@@ -197,7 +197,7 @@ impl Stage {
 
     /// The same, but its clock is ahead.
     pub async fn another_node_ahead(&self, by: TimeDelta) -> Self {
-        Self::on(self.world.clone(), self.setup.clone(), 0, by).await
+        Box::pin(Self::on(self.world.clone(), self.setup.clone(), 0, by)).await
     }
 
     /// Stops the server and starts it once more, at the same address.
@@ -205,7 +205,7 @@ impl Stage {
         let Self { url, setup, world, running, listening, .. } = self;
         drop(running);
         listening.await.unwrap();
-        Self::on(world, setup, url.port().unwrap(), TimeDelta::zero()).await
+        Box::pin(Self::on(world, setup, url.port().unwrap(), TimeDelta::zero())).await
     }
 
     async fn on(world: Arc<World>, setup: Setup, port: u16, ahead: TimeDelta) -> Self {
@@ -226,7 +226,7 @@ impl Stage {
         let statements = setup.statements.clone();
         let outside = Outside { clock: its_clock, entropy, resolver, database_deadline, statements };
         let stop = CancellationToken::new();
-        let app = App::build(&config, listener.local_addr().unwrap(), outside, stop.clone()).await.unwrap();
+        let app = Box::pin(App::build(&config, listener.local_addr().unwrap(), outside, stop.clone())).await.unwrap();
         let (jobs, db, people, tasks) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.tasks.clone());
         let jwt = JwtSecret::new(&JWT_SECRET.into()).unwrap();
         let listening = tokio::spawn(async move {

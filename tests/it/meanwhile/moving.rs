@@ -73,7 +73,7 @@ async fn what_moved_or_was_removed_while_it_was_asked_about_is_left_alone() {
     trying.arrived().await;
     admin.does("removeConnection", json!({ "connectionId": billing }), "").await;
     trying.goes_on();
-    assert_eq!(code(&replacing.await.unwrap()), "CONFLICT");
+    assert_eq!(code(&replacing.await.unwrap()), "NOT_FOUND");
     assert!(admin.connection(&billing).await["removedAt"].is_string());
 }
 
