@@ -156,9 +156,12 @@ fn configured() -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// How much stack each worker has, in bytes: unoptimised futures need more than the usual 2 MiB.
+const STACK: usize = 8 << 20;
+
 /// Runs `work` to its end on a runtime of its own.
 fn wait_for<T, E: Into<Failure>>(work: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build()?;
     runtime.block_on(work).map_err(Into::into)
 }
 

@@ -12,7 +12,6 @@ mod m20261127_000005_noticing;
 mod m20261127_000006_datasets;
 mod m20261127_000007_reminders_and_links;
 mod m20261130_000010_kept_answer_owner;
-mod m20261130_000040_journal_by_topic;
 mod m20261130_000050_plans;
 mod m20261130_000060_retention;
 
@@ -32,7 +31,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000006_datasets::Migration),
             Box::new(m20261127_000007_reminders_and_links::Migration),
             Box::new(m20261130_000010_kept_answer_owner::Migration),
-            Box::new(m20261130_000040_journal_by_topic::Migration),
             Box::new(m20261130_000050_plans::Migration),
             Box::new(m20261130_000060_retention::Migration),
         ]
