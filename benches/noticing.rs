@@ -5,6 +5,7 @@
 //! past. On PostgreSQL (`PATCHBAY_TEST_POSTGRES`) the database's own work is not in the CPU time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that goes wrong may panic")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark is the world around the server")]
 
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "the tests' harness has more than is needed here")]
 #[path = "../tests/it/harness/mod.rs"]

@@ -35,6 +35,9 @@ pub(super) struct Claim {
     due: Option<Due>,
 }
 
+/// Of an account that is due: its authorization, that one's status, until when it is quiet, and when it is probed.
+type DueAccount = (Uuid, Status, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Due {
@@ -183,7 +186,7 @@ impl Connections {
         let now = self.clock.now();
         let mut found = Vec::new();
         for _ in 0..LOOKS_FOR_ACCOUNTS {
-            let due: Vec<(Uuid, Status, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = due_connections(now)
+            let due: Vec<DueAccount> = due_connections(now)
                 .column(connection::Column::AuthorizationId)
                 .columns([
                     authorization::Column::Status,

@@ -112,11 +112,8 @@ async fn a_connector_pauses_once_three_of_its_authorizations_were_told_to_wait_a
     let acme = stage.admin.creates_client("Acme").await;
     stage.keyed("lamps", &acme).await;
     let (shops, keyed) = (|| stage.sandbox.calls(Endpoint::Identity), || stage.sandbox.calls(Endpoint::Keyed));
-    let told_to_wait = |seconds| {
-        stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: seconds }, 3);
-    };
     let before = (shops(), keyed());
-    told_to_wait(2 * 3600);
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: 2 * 3600 }, 3);
     nodes.after_minutes(7).await;
     assert_eq!(shops(), before.0 + 3, "three were due");
 
@@ -131,22 +128,23 @@ async fn a_connector_pauses_once_three_of_its_authorizations_were_told_to_wait_a
 
     // It paused for a quarter of an hour, and may again after as much time: in fourteen minutes from now.
     let more = stage.shops(&["five", "six", "seven"]).await;
-    let three_are_told = async |seconds| {
-        told_to_wait(seconds);
-        for shop in &more {
+    let are_told = async |how_many, seconds| {
+        stage.sandbox.fail_next(Endpoint::Identity, Fault::RateLimited { retry_after: seconds }, how_many);
+        for shop in &more[..how_many] {
             let check = json!({ "connectionId": shop["id"] });
             stage.admin_now().does("checkConnection", check, "connection { id }").await;
         }
     };
     stage.later(TimeDelta::minutes(7));
-    three_are_told(60).await;
+    are_told(3, 60).await;
     let before = shops();
     stage.later(TimeDelta::minutes(5));
     let check = json!({ "connectionId": north[0]["id"] });
     stage.admin_now().does("checkConnection", check, "connection { id }").await;
     assert_eq!(shops(), before + 1, "it does not pause again yet");
     stage.later(TimeDelta::minutes(3));
-    three_are_told(600).await;
+    // The two others were told within the same quarter of an hour.
+    are_told(1, 600).await;
     let before = shops();
     nodes.after_minutes(9).await;
     assert_eq!(shops(), before, "now it does");

@@ -315,7 +315,7 @@ async fn stops(socket: &mut Socket, field: &str, until: &Value) -> bool {
 async fn what_cannot_be_read_stops_those_whom_it_may_concern_and_they_resume() {
     let stage = Stage::new().await;
     let grant = stage.shared_grant().await;
-    let dataset = stage.admin.makes_dataset(&grant.hotels, "spend").await;
+    let dataset = stage.admin.makes_dataset(&grant.hotels, "report").await;
     rename(&stage.admin, &grant.lamps, "Lights").await;
     let watched = Watched { stage: &stage, grant: &grant, dataset: &dataset };
     let renamed = early_entry(&stage, Topic::Connections).await;

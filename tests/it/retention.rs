@@ -96,7 +96,7 @@ async fn what_is_over_goes_after_its_time_and_what_still_means_something_stays()
         let query = format!("{{ node(id: \"{deleted}\") {{ id }} }}");
         assert_eq!(stage.admin_now().sees(&query).await["node"], Value::Null);
     }
-    assert_eq!(stage.admin_now().dataset(&dataset).await["connection"]["id"], json!(kept));
+    assert_eq!(stage.admin_now().dataset(&dataset).await["id"], json!(dataset), "a new connection may take it over");
     // The journal is kept for longer: it names what is gone by its id.
     let kinds = ["ADDED", "DISCONNECTED", "REMOVED", "ADDED", "REMOVED", "ADDED", "DISCONNECTED"];
     let changes = stage.changes_since(&cursor).await;

@@ -73,7 +73,7 @@ async fn a_key_that_is_revoked_or_a_share_that_ends_meanwhile_takes_its_links_wi
         stage.admin.does("revokeApiKey", json!({ "apiKeyId": key }), "").await;
     };
     let (page, ()) = stage.while_held(&gate, 1, browser.submits(&link, &form), revokes).await;
-    assert_eq!(page.status, 422, "{}", page.body);
+    assert_eq!(page.status, 410, "{}", page.body);
     assert_eq!(connections(&stage).await.len(), 0);
 
     // By a member with whom the connection is shared no more.
