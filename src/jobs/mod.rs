@@ -35,10 +35,6 @@ use crate::{
 const BATCH: u64 = 100;
 /// How often to look for reminders at least: the first retry of one is not to wait long.
 const REMIND_EVERY: Duration = Duration::from_secs(2);
-/// How often to look for workspaces whose hour has come, which looks at each.
-const PREPARE_EVERY: Duration = Duration::from_secs(10);
-/// How often to look for incidents, which looks at all that fails. They take ten minutes to be one.
-const WATCH_EVERY: Duration = Duration::from_secs(30);
 /// How often to look for datasets that wait in vain, which looks at all that wait.
 const END_WAITS_EVERY: Duration = Duration::from_secs(300);
 /// For how long letters are handed over in one round: the next goes on where many wait, or a mail server is slow.
@@ -172,10 +168,8 @@ impl Jobs {
     async fn repeat(self, job: Job, stop: CancellationToken) {
         let tick = self.settings.tick;
         let pause = match job {
-            Job::WarnOfEnds | Job::ExpireAttempts => tick,
-            Job::Remind => tick.min(REMIND_EVERY),
-            Job::PrepareReminders => tick.max(PREPARE_EVERY),
-            Job::WatchIncidents => tick.max(WATCH_EVERY),
+            Job::WarnOfEnds | Job::ExpireAttempts | Job::WatchIncidents => tick,
+            Job::PrepareReminders | Job::Remind => tick.min(REMIND_EVERY),
             Job::EndWaits => tick.max(END_WAITS_EVERY),
             Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays | Job::SweepHistory | Job::ForgetWaits => {
                 tick.max(SWEEP_EVERY)

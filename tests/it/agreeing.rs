@@ -119,7 +119,7 @@ impl World {
                 stage.run_jobs().await;
                 "give the accounts back".to_owned()
             }
-            8 | 9 | 10 => {
+            8..=10 => {
                 let who = if rng.random() { admin } else { stage.signed_in(&self.staff.id) };
                 if connection == self.billing {
                     let input = json!({ "connectionId": connection, "credentials": stage.key("lamps") });

@@ -23,6 +23,9 @@ fn nested(levels: usize) -> String {
     format!("{{ {opened} __typename {} }}", "} ".repeat(levels - 1))
 }
 
+/// Variables that hold so many of something.
+type Filled = fn(usize) -> Value;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_may_be_as_large_as_it_may_be_and_no_larger() {
     let settings = [("TOKENS", "300"), ("DEPTH", "6"), ("ALIASES", "5"), ("DIRECTIVES", "4"), ("BATCH", "3")];
@@ -75,7 +78,7 @@ async fn what_people_give_may_be_as_much_as_it_may_be_and_no_more() {
     // Lists and texts of queries.
     let nodes = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }";
     let listed = "query($filter: ConnectionFilter) { connections(filter: $filter) { totalCount } }";
-    let lists: [(&str, fn(usize) -> Value, usize); 3] = [
+    let lists: [(&str, Filled, usize); 3] = [
         (nodes, |count| json!({ "ids": vec![""; count] }), 100),
         (listed, |count| json!({ "filter": { "connector": vec!["sandbox-ads"; count] } }), 1_000),
         (listed, |count| json!({ "filter": { "search": "x".repeat(count) } }), 1_000),

@@ -94,7 +94,7 @@ async fn whatever_was_begun_for_a_client_that_left_is_finished_before_the_server
     let (admin, kept) = (stage.admin.clone(), stage.shared_grant().await);
     let removed = id(&admin.connects(&stage.browser(), analytics(), "ada").await);
     let dataset = {
-        let key = stage.keyed(&stage.sandbox.keys()[0].id, &kept.acme).await;
+        let key = stage.keyed(stage.sandbox.keys()[0].id, &kept.acme).await;
         admin.makes_dataset(&key, "invoices").await
     };
 

@@ -105,13 +105,11 @@ async fn ten_that_come_back_to_large_entries_share_what_is_read_in_chunks_of_a_b
     assert_eq!(heard.iter().collect::<BTreeSet<_>>().len(), 42);
     // At about the same place: some saw a little more than others.
     let mut others = Vec::new();
-    for place in 0..9 {
-        let after = if place == 0 { &cursor } else { &heard[place] };
-        others.push((place, follows(&stage.admin, after).await));
+    for (after, missed) in [(&cursor, &heard[..])].into_iter().chain((1..9).map(|at| (&heard[at], &heard[at + 1..]))) {
+        others.push((follows(&stage.admin, after).await, missed));
     }
-    for (place, socket) in &mut others {
-        let missed = if *place == 0 { &heard[..] } else { &heard[*place + 1..] };
-        for cursor in missed {
+    for (socket, missed) in &mut others {
+        for cursor in *missed {
             assert_eq!(&cursor_of_next(socket).await, cursor);
         }
     }
@@ -130,7 +128,7 @@ async fn ten_that_come_back_to_large_entries_share_what_is_read_in_chunks_of_a_b
     for _ in 0..3 {
         live.push(cursor_of_next(&mut first).await);
     }
-    for (_, socket) in &mut others {
+    for (socket, _) in &mut others {
         for cursor in &live {
             assert_eq!(&cursor_of_next(socket).await, cursor);
         }

@@ -49,7 +49,7 @@ async fn a_handle_whose_database_fell_silent_is_closed_and_leaves_its_place_to_a
     let waiting = join_all((0..8).map(|_| db.reader().execute_unprepared("SELECT 1")));
     let (at_work, waiting) = timeout(PATIENCE, async { tokio::join!(at_work, waiting) }).await.expect("no deadline");
     for failed in at_work.into_iter().chain(waiting) {
-        passes(failed.err().expect("nobody answered"));
+        passes(failed.expect_err("nobody answered"));
     }
     drop(held);
     all_are_there(&db).await;

@@ -173,20 +173,17 @@ fn runtime() -> Runtime {
 }
 
 /// Leaves a test out for want of a PostgreSQL server. Under CI that is a failure, save in the round that is SQLite's.
-#[expect(clippy::disallowed_methods, reason = "the tests' own settings")]
 pub fn leave_out(why: &str) {
     let whole = std::env::var_os("CI").is_some() && std::env::var_os("PATCHBAY_TEST_SQLITE_ROUND").is_none();
     assert!(!whole, "{why}: set PATCHBAY_TEST_POSTGRES, or PATCHBAY_TEST_SQLITE_ROUND where that is meant");
     eprintln!("left out: {why}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
 fn server() -> Option<String> {
     std::env::var("PATCHBAY_TEST_POSTGRES").ok().filter(|server| !server.is_empty())
 }
 
 /// How many handles each server has, where `PATCHBAY_TEST_POOL` says it: with one, whatever needs a second fails.
-#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
 pub fn pool() -> Option<String> {
     std::env::var("PATCHBAY_TEST_POOL").ok().filter(|size| !size.is_empty())
 }

@@ -29,7 +29,6 @@ impl Answer {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are clients from outside")]
 pub fn http() -> reqwest::Client {
     // As the binary does; every test after the first finds it done.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
