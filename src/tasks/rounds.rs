@@ -51,6 +51,7 @@ pub struct Rounds {
 impl Tasks {
     /// Watches a loop, which counts as stuck when it does not come round within `limit`.
     pub fn watch(&self, name: &'static str, limit: Duration) -> Rounds {
+        self.0.panics.watch(name);
         let mut watched = self.watched();
         let id = watched.next;
         watched.next += 1;

@@ -9,6 +9,9 @@ use prometheus_client::{
 
 use super::Label;
 
+/// What an entry that cannot be read may be.
+const UNREADABLE: [&str; 3] = ["damaged", "newer", "unknown_topic"];
+
 /// Counts what is read for followers that come back, and what cannot be read. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Journal {
@@ -20,8 +23,12 @@ pub struct Journal {
 
 impl Journal {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let (unreadable, replays, replayed, held) =
-            (Family::default(), Counter::default(), Counter::default(), Gauge::default());
+        let (replays, replayed, held) = (Counter::default(), Counter::default(), Gauge::default());
+        let unreadable = Family::<[Label; 1], Counter>::default();
+        for kind in UNREADABLE {
+            // It is there before it moves.
+            drop(unreadable.get_or_create(&[("kind", kind.into())]));
+        }
         registry.register(
             "journal_unreadable_entries",
             "Entries that this version could not read, by what they are: damaged, newer, or of an unknown topic",

@@ -18,6 +18,11 @@ impl Panics {
         panics
     }
 
+    /// The number of the task `name` is there before it panics: one that appears at 1 has not moved for who watches it.
+    pub fn watch(&self, name: &'static str) {
+        drop(self.0.get_or_create(&[("task", name.into())]));
+    }
+
     /// The task `name`, or a round of the loop `name`, panicked.
     pub fn count(&self, name: &'static str) {
         self.0.get_or_create(&[("task", name.into())]).inc();

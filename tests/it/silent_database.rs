@@ -80,7 +80,7 @@ async fn creates_client(stage: &Stage, admin: &Person, name: &str) -> (u16, Valu
     let request = http()
         .post(stage.url.join("/graphql").unwrap())
         .header("accept", "application/graphql-response+json")
-        .header("idempotency-key", name)
+        .header("idempotency-key", name.replace(' ', "-"))
         .bearer_auth(&admin.token)
         .json(&json!({ "query": query, "variables": { "input": { "name": name } } }));
     let response = request.send().await.unwrap();

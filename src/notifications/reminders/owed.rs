@@ -91,7 +91,7 @@ impl People {
     }
 }
 
-/// The next disconnections of `workspace` that have lasted since `since`, from the one `after` on, by their beginning.
+/// The next disconnections of `workspace` that have lasted since `since`, from the one `after` on, by their ids.
 pub(super) async fn lasting_since(
     db: &impl ConnectionTrait,
     workspace: Uuid,
@@ -100,16 +100,9 @@ pub(super) async fn lasting_since(
 ) -> Result<Vec<Lasting>> {
     let mut lasting = lasting(workspace).filter(disconnection::Column::StartedAt.lte(since));
     if let Some(last) = after {
-        let later = Condition::any().add(disconnection::Column::StartedAt.gt(last.started_at)).add(
-            Condition::all()
-                .add(disconnection::Column::StartedAt.eq(last.started_at))
-                .add(disconnection::Column::Id.gt(last.id)),
-        );
-        // The first of the two is what an index is entered by.
-        lasting = lasting.filter(disconnection::Column::StartedAt.gte(last.started_at)).filter(later);
+        lasting = lasting.filter(disconnection::Column::Id.gt(last.id));
     }
-    let next =
-        lasting.order_by_asc(disconnection::Column::StartedAt).order_by_asc(disconnection::Column::Id).limit(PART);
+    let next = lasting.order_by_asc(disconnection::Column::Id).limit(PART);
     Ok(next.into_model::<Lasting>().all(db).await?)
 }
 
