@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use entity::journal_entry;
-use patchbay::sandbox::{Ended, Endpoint, Fault, Gate};
+use patchbay::sandbox::{Ended, Endpoint, Gate};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
@@ -19,30 +19,9 @@ fn analytics() -> Value {
     json!({ "connector": "sandbox-analytics" })
 }
 
-/// An answer of the provider that is held back.
-struct Held {
-    gate: Gate,
-    endpoint: Endpoint,
-    /// How often the endpoint was asked before.
-    before: u64,
-}
-
-/// Holds back the next answer of `endpoint`.
-fn held(stage: &Stage, endpoint: Endpoint) -> Held {
-    let (gate, before) = (Gate::closed(), stage.sandbox.calls(endpoint));
-    stage.sandbox.fail_next(endpoint, Fault::Held(gate.clone()), 1);
-    Held { gate, endpoint, before }
-}
-
-/// Waits until the provider was asked for what is held, and leaves.
-async fn asks_and_leaves<T>(stage: &Stage, held: &Held, asking: JoinHandle<T>) {
-    let asked = async {
-        while stage.sandbox.calls(held.endpoint) == held.before {
-            assert!(!asking.is_finished(), "it was answered without the provider");
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, asked).await.expect("the provider is not asked");
+/// Waits until the provider has done what it was asked, whose answer is held, and leaves.
+async fn asks_and_leaves<T>(held: &Gate, asking: JoinHandle<T>) {
+    timeout(PATIENCE, held.reached_by(1)).await.expect("the provider is not asked");
     asking.abort();
 }
 
@@ -68,15 +47,15 @@ async fn a_renewal_on_its_way_is_stored_before_the_server_stops() {
     let stage = Stage::with(Setup { jobs_run: true, settings, ..Setup::default() }).await;
     let grant = stage.shared_grant().await;
     stage.later(TimeDelta::minutes(70));
-    let held = held(&stage, Endpoint::Token);
+    let held = stage.gates(Endpoint::Token, 1);
     let accounts =
         format!("{{ authorization(id: \"{}\") {{ availableAccounts {{ totalCount }} }} }}", grant.authorization);
-    asks_and_leaves(&stage, &held, asking(&stage.admin_now(), accounts)).await;
+    asks_and_leaves(&held, asking(&stage.admin_now(), accounts)).await;
 
     let tasks = stage.tasks.clone();
     let restarting = tokio::spawn(stage.restarts());
     assert!(tasks.unfinished().contains("renewal"), "stopping waits for it: {}", tasks.unfinished());
-    held.gate.open();
+    held.open();
     let stage = timeout(PATIENCE, restarting).await.expect("it does not stop").unwrap();
     assert_eq!(stage.sandbox.token_calls().refresh_token, 1);
 
@@ -99,28 +78,28 @@ async fn whatever_was_begun_for_a_client_that_left_is_finished_before_the_server
     };
 
     // A removal whose grant is being given back,
-    let revoke = held(&stage, Endpoint::Revoke);
+    let revoke = stage.gates(Endpoint::Revoke, 1);
     let removal =
         format!("mutation {{ removeConnection(input: {{ connectionId: \"{removed}\" }}) {{ errors {{ code }} }} }}");
-    asks_and_leaves(&stage, &revoke, asking(&admin, removal)).await;
+    asks_and_leaves(&revoke, asking(&admin, removal)).await;
     // a refresh whose rows are being read,
-    let rows = held(&stage, Endpoint::Keyed);
+    let rows = stage.gates(Endpoint::Keyed, 1);
     let refresh =
         format!("mutation {{ refreshDataset(input: {{ datasetId: \"{dataset}\" }}) {{ errors {{ code }} }} }}");
-    asks_and_leaves(&stage, &rows, asking(&admin, refresh)).await;
+    asks_and_leaves(&rows, asking(&admin, refresh)).await;
     // and a sign-in whose code is being exchanged.
     let (attempt, url) = admin.starts_connecting(analytics()).await;
     let browser = stage.browser();
     let callback = browser.allows(&url, "ada").await;
-    let exchange = held(&stage, Endpoint::Token);
-    asks_and_leaves(&stage, &exchange, opening(browser, &callback)).await;
+    let exchange = stage.gates(Endpoint::Token, 1);
+    asks_and_leaves(&exchange, opening(browser, &callback)).await;
 
     let (tasks, sandbox) = (stage.tasks.clone(), stage.sandbox.clone());
     let restarting = tokio::spawn(stage.restarts());
     for effect in ["mutation", "dataset refresh", "reading", "sign-in"] {
         assert!(tasks.unfinished().contains(effect), "{effect} is not waited for: {}", tasks.unfinished());
     }
-    [revoke, rows, exchange].iter().for_each(|held| held.gate.open());
+    [revoke, rows, exchange].iter().for_each(|held| held.open());
     let stage = timeout(PATIENCE, restarting).await.expect("it does not stop").unwrap();
     assert_eq!(stage.admin_now().attempt(&attempt).await["status"], "SUCCEEDED");
     assert_eq!(stage.admin_now().dataset(&dataset).await["status"], "FRESH");
@@ -135,7 +114,7 @@ async fn a_callback_that_takes_long_is_finished_without_its_browser_which_sees_i
     let (attempt, url) = stage.admin.starts_connecting(analytics()).await;
     let (browser, stranger) = (stage.browser(), stage.browser());
     let callback = browser.allows(&url, "ada").await;
-    let held = held(&stage, Endpoint::Token);
+    let held = stage.gates(Endpoint::Token, 1);
     let first = browser.opens(callback.as_str()).await;
     assert_eq!((first.status, first.headers["refresh"].to_str().unwrap()), (202, "2"), "{}", first.body);
     assert!(first.body.contains("goes on"), "{}", first.body);
@@ -143,7 +122,7 @@ async fn a_callback_that_takes_long_is_finished_without_its_browser_which_sees_i
     assert_eq!(stranger.opens(callback.as_str()).await.status, 400);
     assert_eq!(stage.admin.attempt(&attempt).await["status"], "PENDING");
 
-    held.gate.open();
+    held.open();
     let shown = async {
         loop {
             let landing = browser.opens(callback.as_str()).await;
@@ -180,12 +159,12 @@ async fn an_attempt_that_is_being_exchanged_does_not_expire_as_one_that_waits_fo
     let provider = browser.departs(&url).await;
     stage.later(TimeDelta::minutes(9) + TimeDelta::seconds(50));
     let callback = stage.sandbox.approve(&provider, "ada").unwrap();
-    let held = held(&stage, Endpoint::Token);
-    asks_and_leaves(&stage, &held, opening(browser, &callback)).await;
+    let held = stage.gates(Endpoint::Token, 1);
+    asks_and_leaves(&held, opening(browser, &callback)).await;
     stage.later(TimeDelta::minutes(1));
     stage.run_jobs().await;
     assert_eq!(stage.admin.attempt(&attempt).await["status"], "PENDING");
-    held.gate.open();
+    held.open();
     timeout(PATIENCE, stage.tasks.drained()).await.expect("it does not end");
     assert_eq!(stage.admin.attempt(&attempt).await["status"], "SUCCEEDED");
     assert_eq!((told(&stage, "attempt.expired").await, told(&stage, "attempt.succeeded").await), (0, 1));
@@ -197,13 +176,13 @@ async fn an_exchange_that_never_ends_expires_and_what_it_brings_too_late_is_give
     let (attempt, url) = stage.admin.starts_connecting(analytics()).await;
     let browser = stage.browser();
     let callback = browser.allows(&url, "ada").await;
-    let held = held(&stage, Endpoint::Token);
-    asks_and_leaves(&stage, &held, opening(browser, &callback)).await;
+    let held = stage.gates(Endpoint::Token, 1);
+    asks_and_leaves(&held, opening(browser, &callback)).await;
     stage.later(TimeDelta::minutes(6));
     assert_eq!(stage.admin.attempt(&attempt).await["status"], "EXPIRED", "also before the sweep comes by");
     stage.run_jobs().await;
     assert_eq!(told(&stage, "attempt.expired").await, 1);
-    held.gate.open();
+    held.open();
     timeout(PATIENCE, stage.tasks.drained()).await.expect("it does not end");
     assert_eq!(stage.admin.attempt(&attempt).await["status"], "EXPIRED");
     for other in ["attempt.succeeded", "attempt.failed", "attempt.waiting"] {
@@ -224,14 +203,14 @@ async fn what_a_links_form_began_is_finished_without_its_browser() {
     let made = stage.admin.does("createConnectLink", link, "url").await;
     let url = made["url"].as_str().unwrap().to_owned();
     let value = stage.sandbox.keys()[0].value.clone();
-    let held = held(&stage, Endpoint::Keyed);
+    let held = stage.gates(Endpoint::Keyed, 1);
     let browser = stage.browser();
     let form = [("connector", "sandbox-billing"), ("field.api_key", value.as_str())];
     let landing = browser.submits(&url, &form).await;
     assert_eq!(landing.status, 202, "{}", landing.body);
     assert!(landing.headers["refresh"].to_str().unwrap().contains("/connect/"), "{:?}", landing.headers);
     assert!(!landing.body.contains(&value));
-    held.gate.open();
+    held.open();
     timeout(PATIENCE, stage.tasks.drained()).await.expect("it does not end");
     let connected = stage.admin.sees("{ connections { nodes { status client { name } } } }").await;
     assert_eq!(connected["connections"]["nodes"], json!([{ "status": "CONNECTED", "client": { "name": "Acme" } }]));
