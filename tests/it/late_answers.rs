@@ -1,9 +1,9 @@
 //! Answers that come late: what they say is older than what is known by then, and takes nothing back.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::authorization;
 use patchbay::sandbox::{Endpoint, Fault};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, Stage, id, within_patience};
@@ -14,16 +14,6 @@ async fn check(stage: &Stage, connection: &str) -> String {
     checked["connection"]["status"].as_str().unwrap().to_owned()
 }
 
-/// Whoever works on something has lost the right to, as if they had been stopped for longer than it lasts.
-async fn claims_run_out(stage: &Stage) {
-    authorization::Entity::update_many()
-        .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<uuid::Uuid>))
-        .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-        .exec(stage.db.writer())
-        .await
-        .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_works_heals_nothing_that_was_refused_since() {
     let stage = Stage::new().await;
@@ -31,7 +21,7 @@ async fn an_older_works_heals_nothing_that_was_refused_since() {
     let lamps = stage.keyed("lamps", &acme).await;
     let gate = stage.gates(Endpoint::Keyed, 1);
     let refused = async {
-        claims_run_out(&stage).await;
+        stage.claims_run_out().await;
         stage.sandbox.fail_next(Endpoint::Keyed, Fault::Unauthorized, 1);
         assert_eq!(check(&stage, &lamps).await, "DISCONNECTED");
     };
@@ -47,7 +37,7 @@ async fn an_older_works_of_an_account_gives_back_nothing_that_was_lost_since() {
     let grant = stage.shared_grant().await;
     let gate = stage.gates(Endpoint::Account, 1);
     let lost = async {
-        claims_run_out(&stage).await;
+        stage.claims_run_out().await;
         stage.sandbox.withdraw("100-301");
         assert_eq!(check(&stage, &grant.lamps).await, "DISCONNECTED");
         stage.sandbox.give_back("100-301");
@@ -57,7 +47,7 @@ async fn an_older_works_of_an_account_gives_back_nothing_that_was_lost_since() {
     // Nor does it while the grant itself fails.
     let gate = stage.gates(Endpoint::Account, 1);
     let fails = async {
-        claims_run_out(&stage).await;
+        stage.claims_run_out().await;
         stage.sandbox.revoke_person("ada");
         assert_eq!(check(&stage, &grant.hotels).await, "DISCONNECTED");
     };

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::authorization;
 use patchbay::sandbox::{Endpoint, Fault};
-use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
+use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -222,16 +222,6 @@ async fn an_answer_that_turned_a_renewal_away_is_not_a_lost_one() {
     assert!(!outages[0]["message"].as_str().unwrap().contains("lost"), "{outages:#?}");
 }
 
-/// Has whoever works on an authorization lose it, as if that had been killed and its claim had run out.
-async fn claims_run_out(stage: &Stage) {
-    authorization::Entity::update_many()
-        .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<uuid::Uuid>))
-        .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-        .exec(stage.db.writer())
-        .await
-        .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_whose_worker_was_killed_is_sent_once_more_at_once_whyever_it_was_sent() {
     let stage = Stage::new().await;
@@ -251,7 +241,7 @@ async fn a_renewal_whose_worker_was_killed_is_sent_once_more_at_once_whyever_it_
     }
     stage.run_jobs().await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 1, "somebody is at it");
-    claims_run_out(&stage).await;
+    stage.claims_run_out().await;
     stage.run_jobs().await;
     assert_eq!(stage.sandbox.token_calls().refresh_token, 2);
     let row = authorization::Entity::find().one(stage.db.reader()).await.unwrap().unwrap();

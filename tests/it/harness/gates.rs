@@ -3,12 +3,15 @@
 
 use std::{future::Future, time::Duration};
 
+use chrono::{DateTime, Utc};
+use entity::authorization;
 use patchbay::{
     ids::{self, Kind},
     sandbox::{Endpoint, Fault, Gate},
 };
-use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, EntityTrait, Statement, sea_query::Expr};
 use tokio::{sync::oneshot, task::JoinHandle};
+use uuid::Uuid;
 
 use super::Stage;
 
@@ -36,6 +39,16 @@ impl Stage {
             done
         };
         tokio::join!(first, between)
+    }
+
+    /// Every worker on an authorization loses it, as if that had been killed and its claim had run out.
+    pub async fn claims_run_out(&self) {
+        authorization::Entity::update_many()
+            .col_expr(authorization::Column::ClaimedBy, Expr::value(None::<Uuid>))
+            .col_expr(authorization::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
+            .exec(self.db.writer())
+            .await
+            .unwrap();
     }
 
     /// Locks the row of an authorization on PostgreSQL, as another node's transaction may.
