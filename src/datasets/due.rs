@@ -3,17 +3,18 @@
 //! Due are those whose time has come. Those that wait for their connection become due as it works again
 //! ([`crate::connections`] does that); one that began to wait at that very moment is found at a slow rhythm.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use entity::{Status, connection, dataset};
 use futures_util::{StreamExt, stream};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    RelationDef, Select,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, JoinType, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
     sea_query::{Expr, ExprTrait as _, LockBehavior, LockType},
 };
+use serde_json::json;
 use uuid::Uuid;
 
-use super::Datasets;
+use super::{Datasets, refresh::entry};
 use crate::{
     access::Viewer,
     claims::{self, CLAIMED},
@@ -21,6 +22,7 @@ use crate::{
     db::beside,
     error::Result,
     ids::{self, Kind},
+    journal::REFRESH_ENDED,
     provider::Haste,
 };
 
@@ -70,7 +72,7 @@ impl Datasets {
             .await?;
         let mut claims = Vec::with_capacity(due.len());
         for dataset in due {
-            claims.extend(self.claim(dataset).await?);
+            claims.extend(self.claim_due(dataset).await?);
         }
         if claims.is_empty() {
             return Ok(Batch::Empty);
@@ -121,12 +123,22 @@ impl Datasets {
 
     /// Claims a dataset; none when somebody else has it.
     pub(super) async fn claim(&self, dataset: Uuid) -> Result<Option<Claim>> {
+        self.claim_if(dataset, Condition::all()).await
+    }
+
+    /// Claims a dataset that is due still: another node may have refreshed it since it was found.
+    async fn claim_due(&self, dataset: Uuid) -> Result<Option<Claim>> {
+        self.claim_if(dataset, Condition::all().add(dataset::Column::RefreshAt.lte(self.clock.now()))).await
+    }
+
+    async fn claim_if(&self, dataset: Uuid, condition: Condition) -> Result<Option<Claim>> {
         let run = ids::new(self.clock.now(), &*self.entropy);
         let now = self.db.time(self.clock.now()).await?;
         let free = dataset::Entity::find()
             .select_only()
             .column(dataset::Column::Id)
             .filter(dataset::Column::Id.eq(dataset))
+            .filter(condition)
             .filter(claims::unclaimed(dataset::Column::ClaimedUntil, now))
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .into_query();
@@ -141,21 +153,28 @@ impl Datasets {
         Ok((claimed.rows_affected == 1).then_some(Claim { run, dataset }))
     }
 
-    /// Does `work` under a claim, which is kept up meanwhile, and given back after. What is still due then is due again a
-    /// tick later and no sooner.
+    /// Does `work` under a claim, which is kept up meanwhile, and given back after.
     pub(super) async fn under<T>(&self, claim: &Claim, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let done = claims::under(work, || self.prolong(claim)).await;
-        let now = self.clock.now();
-        let later = Expr::case(dataset::Column::RefreshAt.lte(now), now + self.tick());
-        dataset::Entity::update_many()
-            .col_expr(dataset::Column::ClaimedBy, Expr::value(None::<Uuid>))
-            .col_expr(dataset::Column::ClaimedUntil, Expr::value(None::<DateTime<Utc>>))
-            .col_expr(dataset::Column::RefreshAt, later.finally(Expr::col(dataset::Column::RefreshAt)).into())
-            .filter(dataset::Column::Id.eq(claim.dataset))
-            .filter(dataset::Column::ClaimedBy.eq(claim.run))
-            .exec(self.db.leases())
-            .await?;
+        self.release(claim).await?;
         done
+    }
+
+    /// Gives a claim back that its outcome did not end. That is told, since a dataset is shown as being refreshed as long as
+    /// it is claimed. What is still due then is due again a tick later and no sooner.
+    async fn release(&self, claim: &Claim) -> Result<()> {
+        let txn = self.db.begin().await?;
+        let held = dataset::Entity::find_by_id(claim.dataset).lock_exclusive().one(&txn).await?;
+        let Some(held) = held.filter(|held| held.claimed_by == Some(claim.run)) else { return Ok(()) };
+        let now = self.clock.now();
+        let refresh_at = held.refresh_at.map(|at| if at <= now { now + self.tick() } else { at });
+        let over = dataset::Model { claimed_by: None, claimed_until: None, refresh_at, ..held };
+        let actor = Viewer::job(JOB, over.workspace_id).actor();
+        let entry = entry(&txn, &over, REFRESH_ENDED, actor, json!({ "name": over.name })).await?;
+        let workspace = over.workspace_id;
+        over.into_active_model().reset_all().update(&txn).await?;
+        self.journal.commit(txn, workspace, vec![entry]).await?;
+        Ok(())
     }
 
     async fn prolong(&self, claim: &Claim) -> Result<()> {
@@ -174,14 +193,15 @@ impl Datasets {
         TimeDelta::from_std(self.settings.job_tick).unwrap_or(CLAIMED)
     }
 
-    /// Datasets that are due and free, of connections that are there.
+    /// Datasets that are due and free: of connections that are there, or with a claim that its holder did not give back.
     async fn due(&self) -> Result<Select<dataset::Entity>> {
         let now = self.clock.now();
         let free = claims::unclaimed(dataset::Column::ClaimedUntil, self.db.time(now).await?);
+        let there = connection::Column::RemovedAt.is_null();
         Ok(dataset::Entity::find()
             .select_only()
             .join(JoinType::InnerJoin, its_connection())
-            .filter(connection::Column::RemovedAt.is_null())
+            .filter(there.or(dataset::Column::ClaimedBy.is_not_null()))
             .filter(dataset::Column::RefreshAt.lte(now))
             .filter(free))
     }

@@ -129,10 +129,10 @@ impl Datasets {
             }
             None => None,
         };
-        // Whoever hears of it finds the refresh over.
-        let after = match how.by {
-            By::Run(_) => dataset::Model { claimed_by: None, claimed_until: None, ..after },
-            By::Live(_) => after,
+        // Who hears of it finds the refresh over. Where nothing is told here, giving the claim back tells it.
+        let after = match (how.by, &entry) {
+            (By::Run(_), Some(_)) => dataset::Model { claimed_by: None, claimed_until: None, ..after },
+            _ => after,
         };
         after.into_active_model().reset_all().update(&txn).await?;
         self.journal.commit(txn, row.workspace_id, entry.into_iter().collect()).await?;

@@ -6,7 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::{Error as ParseError, parse_query, types::OperationType};
 use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Variables};
@@ -33,6 +33,9 @@ use crate::journal::Refusals;
 use crate::retries::{self, Work};
 use crate::tasks::Tasks;
 use crate::telemetry::{Telemetry, span};
+
+/// How long a client waits until its answer is kept for its idempotency key.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The API behind every transport. Cheap to clone.
 #[derive(Clone)]
@@ -227,9 +230,13 @@ impl Api {
         let running = async move {
             let response = claim.under(api.execute(Some(&viewer), prepared)).await;
             let answer = response.is_for_good().then(|| response.to_json());
-            if let Err(error) = claim.settle(answer).await {
-                tracing::error!(?error, "an answer could not be kept for its idempotency key");
-            }
+            let settling = api.0.tasks.spawn("answer to keep", async move {
+                if let Err(error) = claim.settle(answer).await {
+                    tracing::error!(?error, "an answer could not be kept for its idempotency key");
+                }
+            });
+            // A database that is away holds up the keeping, and not the client.
+            let _ = tokio::time::timeout(SETTLED_WITHIN, settling).await;
             response
         };
         // On its own, so that the answer is kept for a client that left before it came.

@@ -32,9 +32,11 @@ use crate::{
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
-/// How often it is tried to write an answer at most, and how long to wait in between.
-const TRIES: u32 = 3;
-const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// How long to wait before an answer is written that could not be; the pause doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long it is tried: a database that is away for longer loses the answer, and this server does not fill up with them.
+const TRIED_FOR: Duration = Duration::from_hours(1);
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
@@ -212,18 +214,23 @@ impl Claim {
         Ok(txn.commit().await?)
     }
 
-    /// Keeps the answer for whoever sends the same again; without one the same may be tried again. Where somebody else has
-    /// the claim by now, it is theirs to say.
+    /// Keeps the answer for whoever sends the same again; without one the same may be tried again. Where another node has
+    /// the claim by now, the answer is that node's to keep. While the database is away this goes on, since the same work
+    /// would be done once more when the claim ends.
     pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
         let sealed = answer.map(|answer| self.answers.seal(self.row, &self.request, Some(answer))).transpose()?;
-        // Before the claim ends, since what is not settled then may be done once more.
-        let mut tries = 0;
+        let written = tokio::time::timeout(TRIED_FOR, self.write_until_done(sealed.as_deref()));
+        self.under(written).await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    async fn write_until_done(&self, sealed: Option<&[u8]>) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
         loop {
-            tries += 1;
-            match self.write(sealed.as_deref()).await {
-                Err(Error::Unavailable) if tries < TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
+            match self.write(sealed).await {
+                Err(Error::Unavailable) => tokio::time::sleep(pause).await,
                 done => return done,
             }
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 

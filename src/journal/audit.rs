@@ -32,7 +32,9 @@ pub const NOTIFICATIONS_READ: &str = "notification.read";
 /// What came of a dataset's refresh.
 pub const REFRESHED: &str = "dataset.refreshed";
 pub const NOT_REFRESHED: &str = "dataset.failed";
-const REFRESHES: [&str; 2] = [REFRESHED, NOT_REFRESHED];
+/// A refresh is over and says nothing new: for those who saw it under way.
+pub const REFRESH_ENDED: &str = "dataset.refresh_ended";
+const REFRESHES: [&str; 3] = [REFRESHED, NOT_REFRESHED, REFRESH_ENDED];
 
 /// Which entries: conditions are joined by AND, an absent one says nothing. Times are exclusive.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub use audit::{ATTEMPT_STARTED, AuditEntry, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESHED};
+pub use audit::{
+    ATTEMPT_STARTED, AuditEntry, AuditFilter, NOT_REFRESHED, NOTIFICATIONS_READ, REFRESH_ENDED, REFRESHED,
+};
 pub use entry::{Entry, NewEntry};
 pub use facts::{DatasetFact, Fact, Facts, Through, Told, Touched};
 pub use packed::UnreadableError;
