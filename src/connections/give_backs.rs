@@ -24,7 +24,8 @@ use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, OnConflict},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Connections, credentials::Fresh, lifecycle::Change, list::BATCH};
@@ -38,14 +39,11 @@ use crate::{
     vault::Place,
 };
 
-/// How long what is sent under a claim may take: less than a request to a provider may otherwise, so that what ends it is
-/// known.
+/// When under a claim the provider is asked no more: sooner than a request to it ends otherwise, so that what ends it is known.
 const SENT_WITHIN: Duration = Duration::from_secs(15);
-/// How late under a claim it may still be sent.
-const BEGUN_WITHIN: Duration = Duration::from_secs(10);
-/// How long a claim lasts: what was sent under it has come to its end by then, or the provider was silent for long.
+/// How long a claim lasts: long enough for a provider to be done, by then, with what it was asked and did not answer.
 const CLAIMED: TimeDelta = TimeDelta::seconds(45);
-const _: () = assert!(BEGUN_WITHIN.as_secs() + SENT_WITHIN.as_secs() < CLAIMED.num_seconds().unsigned_abs());
+const _: () = assert!(2 * SENT_WITHIN.as_secs() < CLAIMED.num_seconds().unsigned_abs());
 /// How often a sign-in looks whether the give-backs are over that it waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How many are given back at once.
@@ -129,8 +127,8 @@ impl Connections {
         self.draft_give_back(workspace, connector, Some(&account.id), &fresh.credential)
     }
 
-    /// Gives back what is due.
-    pub async fn give_back_due(&self) -> Result<()> {
+    /// Gives back what is due, or as much of it as is begun before `stop`.
+    pub async fn give_back_due(&self, stop: &CancellationToken) -> Result<()> {
         let due = give_back::Entity::find()
             .select_only()
             .column(give_back::Column::Id)
@@ -140,7 +138,7 @@ impl Connections {
             .into_tuple()
             .all(self.db.reader())
             .await?;
-        self.give_back_each(due).await;
+        self.give_back_each(due, stop).await;
         Ok(())
     }
 
@@ -151,11 +149,19 @@ impl Connections {
         }
         let all = self.clone();
         // What a panic leaves undone is due still.
-        let _ = self.tasks.spawn("give-back", async move { all.give_back_each(rows).await }).await;
+        let _ = self
+            .tasks
+            .spawn("give-back", async move {
+                all.give_back_each(rows, &CancellationToken::new()).await;
+            })
+            .await;
     }
 
-    async fn give_back_each(&self, rows: Vec<Uuid>) {
+    async fn give_back_each(&self, rows: Vec<Uuid>, stop: &CancellationToken) {
         let trying = |row| async move {
+            if stop.is_cancelled() {
+                return;
+            }
             if let Err(error) = beside(self.try_give_back(row)).await {
                 tracing::warn!(give_back = %row, ?error, "a grant was not given back; it is tried again");
             }
@@ -249,7 +255,8 @@ impl Connections {
         Ok(if authorized.is_some() { AccountUse::Somebody } else { AccountUse::Nobody })
     }
 
-    /// Sends a claimed one to the provider, where enough is left of the claim that was `begun` then.
+    /// Sends a claimed one to the provider, which has until a while after the claim was `begun`. Where that is over already,
+    /// since this node was frozen or the database slow, nothing is sent.
     async fn send_back(&self, row: &give_back::Model, begun: Instant) -> Result<Tried> {
         let later = pause(row.tries, LONGEST_FOR_PROVIDER);
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(Tried::Again(later)) };
@@ -257,12 +264,9 @@ impl Connections {
         let secret = secret.map_err(|error| Error::internal(error.to_string()))?;
         let credential: Credential =
             serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))?;
-        if begun.elapsed() > BEGUN_WITHIN {
-            return Ok(Tried::Again(later));
-        }
         let answer = tokio::select! {
             biased;
-            () = sleep(SENT_WITHIN) => return Ok(Tried::Unanswered(later)),
+            () = sleep_until(begun + SENT_WITHIN) => return Ok(Tried::Unanswered(later)),
             answer = self.provider.revoke(&connector, &credential) => answer,
         };
         let Err(failure) = answer else { return Ok(Tried::Over) };

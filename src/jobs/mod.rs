@@ -203,7 +203,7 @@ impl Jobs {
             Job::WatchIncidents => self.connections.watch_incidents(job.name()).await?,
             Job::WarnOfEnds => self.warn_of_ends(job).await?,
             Job::ExpireAttempts => self.connections.expire_attempts().await?,
-            Job::GiveBack => self.connections.give_back_due().await?,
+            Job::GiveBack => self.connections.give_back_due(stop).await?,
             Job::SweepJournal => {
                 for (topic, keep) in &self.settings.keep {
                     self.journal.sweep(*topic, *keep).await?;
