@@ -71,6 +71,7 @@ export async function checkGrants({ provider, people, requests, database, distur
   const authorized = new Set(authorizations.map(({ account }) => account.accountId));
   const byLogin = groupBy(ledger.grants, ({ login }) => login);
   const dueBack = new Set((await database.rows('SELECT account_id FROM give_back')).map((row) => row.account_id));
+  const underWay = await database.rows("SELECT id FROM attempt WHERE status = 'EXCHANGING' AND ended_at IS NULL");
 
   for (const authorization of authorizations.filter((one) => one.connector.slug === connector.byBrowser)) {
     const { accountId: login } = authorization.account;
@@ -88,7 +89,7 @@ export async function checkGrants({ provider, people, requests, database, distur
     report.count(`grants: ${grant.alive ? (inUse(grant) ? 'in use' : 'alive and not in use') : `ended, ${grant.endedBy}`}`);
     if (grant.endedBy === 'spent token') judgeSpentToken(grant, { disturbances, report });
     if (grant.endedBy === 'spent code') report.problem('a code was sent twice', told(grant));
-    if (grant.alive && !inUse(grant)) await judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack });
+    if (grant.alive && !inUse(grant)) await judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack, underWay });
   }
   report.count('disconnections', await checkDisconnections({ ledger, requests, people, report }));
   const { sent, again } = ledger.renewals;
@@ -110,12 +111,13 @@ function judgeSpentToken(grant, { disturbances, report }) {
   report[say]('a grant ended by a spent refresh token', `grant ${grant.number} of ${grant.login}: ${uses.join(', ')}`);
 }
 
-async function judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack }) {
+async function judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack, underWay }) {
   const { node, at: time, answered } = grant.exchange;
   const what = `${grant.login}: ${told(grant)}`;
   // Revoking it would end the newer grant with it.
   if (authorized.has(grant.login)) return report.count('grants: older ones of accounts in use');
   if (!answered) return report.excuse('an orphan whose exchange was never answered', what);
+  if (underWay.length > 0 && dueBack.has(grant.login)) return report.excuse('an orphan that waits for the sign-in of a killed node to end', what);
   if (grant.giveBacks.length > 0 && dueBack.has(grant.login)) return report.excuse('an orphan that the provider is asked again to take back', what);
   if (grant.giveBacks.some((use) => use.answered)) return report.excuse('an orphan that the provider seemed to take back', what);
   if (!grant.identities.some((use) => use.answered)) return report.excuse('an orphan whose account the provider would not tell', what);
