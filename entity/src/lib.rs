@@ -16,6 +16,7 @@ pub mod connector;
 pub mod dataset;
 pub mod disconnection;
 pub mod disconnection_connection;
+pub mod give_back;
 pub mod incident;
 pub mod journal_entry;
 pub mod journal_floor;

@@ -14,6 +14,7 @@ mod m20261127_000007_reminders_and_links;
 mod m20261130_000010_kept_answer_owner;
 mod m20261130_000050_plans;
 mod m20261130_000060_retention;
+mod m20261201_000070_give_back;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000010_kept_answer_owner::Migration),
             Box::new(m20261130_000050_plans::Migration),
             Box::new(m20261130_000060_retention::Migration),
+            Box::new(m20261201_000070_give_back::Migration),
         ]
     }
 }

@@ -231,17 +231,12 @@ impl Connections {
         let Some(row) = held.filter(|row| row.ended_at.is_none() && row.expires_at <= now) else { return Ok(()) };
         let carried = self.open_carried(&row).unwrap_or_default();
         if change.end_attempt(&row, Ending::Expired).await? {
+            if let Some(waiting) = carried.waiting {
+                change.give_back(&Fresh::from(waiting), &row.connector).await?;
+            }
             change.commit().await?;
-            self.drop_waiting(&row, carried).await;
         }
         Ok(())
-    }
-
-    /// Gives back a sign-in that nothing came of.
-    pub(super) async fn drop_waiting(&self, attempt: &attempt::Model, carried: Carried) {
-        if let (Some(waiting), Some(connector)) = (carried.waiting, self.connector_of(&attempt.connector)) {
-            self.give_back(&connector, &Fresh::from(waiting)).await;
-        }
     }
 
     /// One whose time is over has expired, also before the sweep comes by.

@@ -16,7 +16,6 @@ use super::{
     held::{Held, Member, last_checked},
     lifecycle::Change,
     list::BATCH,
-    remove::Retired,
     settle::meanwhile,
 };
 use crate::{error::Result, ids::Kind, journal::Touched};
@@ -86,8 +85,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Removes connections of held authorizations, in this order; what those authorizations had that lost their last.
-    pub(super) async fn unplug_all(&mut self, all: &mut [Held], ids: &[Uuid]) -> Result<Vec<(Uuid, Retired)>> {
+    /// Removes connections of held authorizations, in this order. An authorization that loses its last goes with it.
+    pub(super) async fn unplug_all(&mut self, all: &mut [Held], ids: &[Uuid]) -> Result<()> {
         let mut leaving = take_out(all, ids);
         let left: HashMap<Uuid, &Held> = all.iter().map(|held| (held.id(), held)).collect();
         // An authorization's own disconnection ends with the last of its connections.
@@ -122,24 +121,23 @@ impl Change<'_> {
         self.retire_all(empty.collect(), DisconnectionEnd::Removed, None).await
     }
 
-    /// Tombstones authorizations without connections, and erases their secrets, which come back.
+    /// Tombstones authorizations without connections, and erases their secrets; their grants are to be given back.
     pub(super) async fn retire_all(
         &mut self,
         empty: Vec<&mut Held>,
         how: DisconnectionEnd,
         by: Option<Uuid>,
-    ) -> Result<Vec<(Uuid, Retired)>> {
+    ) -> Result<()> {
         let ids: Vec<Uuid> = empty.iter().map(|held| held.id()).collect();
-        let (mut open, mut retired) = (Vec::new(), Vec::new());
+        let (mut open, mut grants) = (Vec::new(), Vec::new());
         for held in empty {
             if held.authorization.status == Status::Expiring {
                 self.take_back_end(held).await?;
             }
             open.extend(held.disconnection.take().map(|open| open.id));
             held.authorization.removed_at = Some(self.now);
-            let account = held.authorization.account_id.clone();
-            let sealed = held.authorization.credential.take();
-            retired.extend(sealed.map(|sealed| (held.id(), Retired { sealed, account })));
+            grants.extend(self.grant_of(&held.authorization));
+            held.authorization.credential = None;
         }
         self.end_all(&open, how, by).await?;
         for part in ids.chunks(BATCH) {
@@ -154,7 +152,7 @@ impl Change<'_> {
                 .exec(&self.txn)
                 .await?;
         }
-        Ok(retired)
+        self.note_give_backs(grants).await
     }
 }
 

@@ -3,10 +3,13 @@
 //! Once its state is taken, the rest is an effect: the browser waits for it, and may leave. The same browser may come again
 //! with the same callback while that works and shortly after: it sees the same result, and nothing is done twice.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use chrono::TimeDelta;
-use entity::{AttemptStatus, attempt};
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{AttemptStatus, attempt, give_back};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use secrecy::SecretString;
 use subtle::ConstantTimeEq;
@@ -20,6 +23,7 @@ use super::{
     credentials::Fresh,
     lifecycle::Change,
     plan::{Carried, Plan},
+    while_away::while_away,
 };
 use crate::{
     access::{Viewer, viewer_of_key},
@@ -32,6 +36,8 @@ use crate::{
 /// How long an attempt may take from the callback to its end: every request to the provider has its own deadline, which
 /// is far shorter.
 const EXCHANGE: TimeDelta = TimeDelta::minutes(5);
+/// How much longer what is to be written of its end may take.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
 /// How long after its end the browser may see what came of an attempt, with the same callback.
 const SHOWN: TimeDelta = TimeDelta::minutes(2);
 /// How often to look whether an attempt has ended that another request works on.
@@ -100,24 +106,34 @@ impl Connections {
         self.result(id, link.as_deref(), begun + patience).await
     }
 
-    /// Takes the state, unless another request did, and does what the attempt is for.
+    /// Takes the state, unless another request did, and does what the attempt is for. A database that is away meanwhile is
+    /// waited for: the provider's answer cannot be had twice.
     async fn take(&self, row: &attempt::Model, callback: Callback) -> Result<()> {
-        if self.consume(row).await? { self.finish(row, callback).await } else { Ok(()) }
+        let until = Instant::now() + EXCHANGE.to_std().unwrap_or_default();
+        let expires_at = self.clock.now() + EXCHANGE;
+        let begun = AtomicBool::new(false);
+        let consume = || self.consume(row, expires_at, begun.swap(true, Ordering::Relaxed));
+        if while_away(until, consume).await? { self.finish(row, callback, until).await } else { Ok(()) }
     }
 
     /// Takes the state, so that no second callback is exchanged, and gives the attempt the time that an exchange may take.
-    async fn consume(&self, row: &attempt::Model) -> Result<bool> {
-        let now = self.clock.now();
+    /// True as well where it was taken `before` and the database did not say so.
+    async fn consume(&self, row: &attempt::Model, expires_at: DateTime<Utc>, before: bool) -> Result<bool> {
         let taken = attempt::Entity::update_many()
             .col_expr(attempt::Column::Status, Expr::value(AttemptStatus::Exchanging.as_str()))
-            .col_expr(attempt::Column::ExpiresAt, Expr::value(now + EXCHANGE))
+            .col_expr(attempt::Column::ExpiresAt, Expr::value(expires_at))
             .filter(attempt::Column::Id.eq(row.id))
             .filter(attempt::Column::StateHash.eq(row.state_hash.clone()))
             .filter(attempt::Column::Status.eq(AttemptStatus::Pending))
-            .filter(attempt::Column::ExpiresAt.gt(now))
+            .filter(attempt::Column::ExpiresAt.gt(self.clock.now()))
             .exec(self.db.writer())
             .await?;
-        Ok(taken.rows_affected == 1)
+        if taken.rows_affected == 1 || !before {
+            return Ok(taken.rows_affected == 1);
+        }
+        // Another request would have written another time.
+        let found = attempt::Entity::find_by_id(row.id).one(self.db.reader()).await?;
+        Ok(found.is_some_and(|row| row.status == AttemptStatus::Exchanging && row.expires_at == expires_at))
     }
 
     /// What came of an attempt whose state was taken, at the latest at `until`.
@@ -145,33 +161,38 @@ impl Connections {
         }
     }
 
-    /// Does what the attempt is for; what the person can mend is written to the attempt.
-    async fn finish(&self, row: &attempt::Model, callback: Callback) -> Result<()> {
-        let viewer = self.starter(row).await?;
-        let outcome = match &viewer {
-            Some(viewer) => self.redeem(viewer, row, callback).await,
-            None => Err(UserError::new(UserErrorCode::Rejected, "Whoever started this is no longer active.").into()),
+    /// Does what the attempt is for; what the person can mend is written to the attempt. It ends with a note of the grant that
+    /// nothing came of, so that no grant is without an owner.
+    async fn finish(&self, row: &attempt::Model, callback: Callback, until: Instant) -> Result<()> {
+        let Err(Unsettled { error, left }) = self.redeem(row, callback, until).await else { return Ok(()) };
+        let (shown, failed) = match error {
+            Error::Rejected(errors) => (errors.into_iter().next().unwrap_or_else(unexpected), Ok(())),
+            Error::Forbidden => (UserError::new(UserErrorCode::Rejected, "You may not do this any more."), Ok(())),
+            other => (unexpected(), Err(other)),
         };
-        let error = match outcome {
-            Ok(()) => return Ok(()),
-            Err(Error::Rejected(errors)) => errors.into_iter().next(),
-            Err(Error::Forbidden) => Some(UserError::new(UserErrorCode::Rejected, "You may not do this any more.")),
-            Err(other) => {
-                self.fail(row, unexpected()).await?;
-                return Err(other);
-            }
-        };
-        self.fail(row, error.unwrap_or_else(unexpected)).await
+        let left = left.map(|fresh| self.sign_in_to_give_back(row.workspace_id, &row.connector, &fresh)).transpose()?;
+        let left = left.flatten();
+        while_away(until + ENDED_WITHIN, || self.fail(row, shown.clone(), left.clone())).await?;
+        failed
     }
 
-    pub(super) async fn fail(&self, row: &attempt::Model, error: UserError) -> Result<()> {
+    /// Ends an attempt that failed, and gives back what is `left` of it, also where that ended before.
+    pub(super) async fn fail(
+        &self,
+        row: &attempt::Model,
+        error: UserError,
+        left: Option<give_back::Model>,
+    ) -> Result<()> {
         let mut change = Change::begin(self, &Viewer::job("callback", row.workspace_id)).await?;
         change.end_attempt(row, Ending::Failed(error)).await?;
+        change.note_give_backs(left.into_iter().collect()).await?;
         change.commit().await
     }
 
     /// Redeems the code and settles what it brought. Nothing is written before the identity is known.
-    async fn redeem(&self, viewer: &Viewer, row: &attempt::Model, callback: Callback) -> Result<()> {
+    async fn redeem(&self, row: &attempt::Model, callback: Callback, until: Instant) -> Result<(), Unsettled> {
+        let inactive = || UserError::new(UserErrorCode::Rejected, "Whoever started this is no longer active.");
+        let viewer = while_away(until, || self.starter(row)).await?.ok_or_else(inactive)?;
         let connector = self.connector(&row.connector, "connector")?;
         let carried = self.open_carried(row)?;
         let issuer = self.provider.accepts_issuer(&connector, &carried.fields, callback.iss.as_deref());
@@ -179,31 +200,25 @@ impl Connections {
             let message = "The answer did not come from the data source that was asked.";
             return Err(UserError::new(UserErrorCode::Rejected, message).into());
         }
-        let code = match (callback.error.as_deref(), callback.code) {
-            (None, Some(code)) => code,
-            (Some("access_denied"), _) => {
-                return Err(
-                    UserError::new(UserErrorCode::Denied, "The sign-in was cancelled at the data source.").into()
-                );
-            }
-            // RFC 6749 §4.1.2.1: what a provider says instead of a 500 or 503, which a redirect cannot have.
-            (Some("server_error" | "temporarily_unavailable"), _) => return Err(unavailable().into()),
-            (_, _) => {
-                return Err(
-                    UserError::new(UserErrorCode::Rejected, "The data source did not complete the sign-in.").into()
-                );
-            }
-        };
+        let code = code_of(callback)?;
+        while_away(until, || self.await_give_backs(&connector.slug)).await?;
         let fresh = self.exchange(&connector, carried, &code).await?;
-        if let Some(account) = &fresh.account {
-            let change = Change::begin(self, viewer).await?;
-            change.note_signed_in(row, account).await?;
-            change.commit().await?;
-        }
-        self.settle(viewer, row, &connector, fresh, super::settle::Decision::default()).await
+        let kept = async {
+            while_away(until, || self.note_who(&viewer, row, &fresh)).await?;
+            while_away(until, || self.settle(&viewer, row, &connector, &fresh)).await
+        };
+        kept.await.map_err(|error| Unsettled { error, left: Some(fresh) })
     }
 
-    async fn exchange(&self, connector: &Connector, carried: Carried, code: &SecretString) -> Result<Fresh> {
+    /// Writes who signed in.
+    async fn note_who(&self, viewer: &Viewer, row: &attempt::Model, fresh: &Fresh) -> Result<()> {
+        let Some(account) = &fresh.account else { return Ok(()) };
+        let change = Change::begin(self, viewer).await?;
+        change.note_signed_in(row, account).await?;
+        change.commit().await
+    }
+
+    async fn exchange(&self, connector: &Connector, carried: Carried, code: &SecretString) -> Result<Fresh, Unsettled> {
         let verifier = SecretString::from(carried.verifier.unwrap_or_default());
         let mut grant = self
             .provider
@@ -217,11 +232,10 @@ impl Connections {
             fresh.account = account.map_err(|failure| refused(&failure))?;
             return Ok(fresh);
         }
-        // Whether it may be given back depends on whose it is; where that cannot be told, it is let be.
         fresh.account = account.ok().flatten();
-        self.give_back(connector, &fresh).await;
         let message = format!("The data source granted less than is needed. Missing: {missing}.");
-        Err(UserError::new(UserErrorCode::MissingScopes, message).into())
+        let error = UserError::new(UserErrorCode::MissingScopes, message).into();
+        Err(Unsettled { error, left: Some(fresh) })
     }
 
     /// `link` is what the address of the link ends in that the attempt was started by.
@@ -264,6 +278,32 @@ impl Connections {
             Some((user, Some(workspace))) if user.active => Some(Viewer::person(&user, &workspace, None, i64::MAX)),
             _ => None,
         })
+    }
+}
+
+/// A sign-in that nothing comes of.
+struct Unsettled {
+    error: Error,
+    /// What the provider gave.
+    left: Option<Fresh>,
+}
+
+impl<E: Into<Error>> From<E> for Unsettled {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), left: None }
+    }
+}
+
+/// The code to redeem, or why there is none.
+fn code_of(callback: Callback) -> Result<SecretString, UserError> {
+    match (callback.error.as_deref(), callback.code) {
+        (None, Some(code)) => Ok(code),
+        (Some("access_denied"), _) => {
+            Err(UserError::new(UserErrorCode::Denied, "The sign-in was cancelled at the data source."))
+        }
+        // RFC 6749 §4.1.2.1: what a provider says instead of a 500 or 503, which a redirect cannot have.
+        (Some("server_error" | "temporarily_unavailable"), _) => Err(unavailable()),
+        (_, _) => Err(UserError::new(UserErrorCode::Rejected, "The data source did not complete the sign-in.")),
     }
 }
 

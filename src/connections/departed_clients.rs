@@ -1,33 +1,17 @@
 //! Removing a client, with its connections where that is wanted.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 
 use entity::connection;
-use futures_util::{StreamExt, stream};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Select};
 use uuid::Uuid;
 
-use super::{Connections, held::Held, lifecycle::Change, list::BATCH, remove::Retired, settle::meanwhile};
+use super::{Connections, held::Held, lifecycle::Change, list::BATCH, settle::meanwhile};
 use crate::{
     access::{Action, Viewer},
-    catalogue::Connector,
-    db::beside,
     error::{Conflict, Result, UserError, UserErrorCode},
     people,
 };
-
-/// How many grants are given back at once.
-const AT_ONCE: usize = 8;
-
-/// An authorization that nobody uses any more.
-struct Unused {
-    connector: Option<Arc<Connector>>,
-    authorization: Uuid,
-    retired: Option<Retired>,
-}
 
 impl Connections {
     /// Removes a client; its logins and keys may no longer come in. CONFLICT with one of its connections, unless they
@@ -55,27 +39,13 @@ impl Connections {
             let conflict = UserError::new(UserErrorCode::Conflict, message).at(["clientId"]);
             return Err(conflict.against(Conflict::Connection(first.id)).into());
         }
-        let connectors: HashMap<Uuid, &String> =
-            rows.iter().map(|row| (row.authorization_id, &row.connector)).collect();
         let held: HashSet<Uuid> = all_held.iter().map(Held::id).collect();
-        if !connectors.keys().all(|authorization| held.contains(authorization)) {
+        if !rows.iter().all(|row| held.contains(&row.authorization_id)) {
             return Err(meanwhile());
         }
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let retired = change.unplug_all(&mut all_held, &ids).await?;
-        change.commit().await?;
-        let unused = retired.into_iter().map(|(authorization, retired)| {
-            let connector = connectors.get(&authorization).and_then(|slug| self.connector_of(slug));
-            Unused { connector, authorization, retired: Some(retired) }
-        });
-        stream::iter(unused).for_each_concurrent(AT_ONCE, |unused| beside(self.give_back_unused(unused))).await;
-        Ok(())
-    }
-
-    async fn give_back_unused(&self, unused: Unused) {
-        if let Some(connector) = unused.connector {
-            self.revoke_retired(&connector, unused.authorization, unused.retired).await;
-        }
+        change.unplug_all(&mut all_held, &ids).await?;
+        change.commit().await
     }
 }
 

@@ -98,6 +98,8 @@ pub(super) struct Change<'a> {
     pub(super) actor: Actor,
     pub(super) connections: &'a Connections,
     entries: Vec<NewEntry>,
+    /// Grants that are given back once this is committed.
+    pub(super) to_give_back: Vec<Uuid>,
 }
 
 impl<'a> Change<'a> {
@@ -109,6 +111,7 @@ impl<'a> Change<'a> {
             actor: viewer.actor(),
             connections,
             entries: Vec::new(),
+            to_give_back: Vec::new(),
         })
     }
 
@@ -126,9 +129,10 @@ impl<'a> Change<'a> {
         Expr::case(beginning.gt(self.now), Expr::col(beginning)).finally(self.now).into()
     }
 
-    /// Commits, and lets those who follow know.
+    /// Commits, and lets those who follow know. What is to be given back is tried to be.
     pub(super) async fn commit(self) -> Result<()> {
         self.connections.journal.commit(self.txn, self.workspace, self.entries).await?;
+        self.connections.give_back_now(self.to_give_back).await;
         Ok(())
     }
 

@@ -5,11 +5,12 @@
 //! | `lifecycle.rs`, `news.rs` | every write of a status, with all that goes with it; what is told of it |
 //! | `held.rs`, `judged.rs` | locking an authorization with its connections; what was judged before that, judged again |
 //! | `credentials.rs` | sealing and storing what opens a provider |
+//! | `give_backs.rs` | giving grants back to the provider that nobody uses any more |
 //! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
 //! | `reading.rs`, `readers.rs` | reading rows for datasets, and what of datasets follows connections |
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
-//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `reconnecting.rs`, `regaining.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
+//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `reconnecting.rs`, `regaining.rs`, `outcome.rs`, `while_away.rs` | the browser's round trip, and what comes of it |
 //! | `links.rs`, `offer.rs`, `following.rs` | links for people without a login: made, seen, followed |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
@@ -38,6 +39,7 @@ mod due;
 mod filter;
 mod findings;
 mod following;
+mod give_backs;
 mod held;
 mod history;
 mod incidents;
@@ -66,6 +68,7 @@ mod settle;
 mod update;
 mod verdicts;
 mod visibility;
+mod while_away;
 
 use std::{sync::Arc, time::Duration};
 

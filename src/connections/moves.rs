@@ -8,20 +8,19 @@ use super::{
     held::{Held, last_checked},
     lifecycle::{Change, Healed},
     links::mended,
-    remove::Retired,
 };
 use crate::{access::Viewer, error::Result, ids::Kind, journal::Touched};
 
 impl Change<'_> {
     /// Moves `connections` from one held authorization onto another that works; `viewer` becomes their owner where they
-    /// could reconnect them. An emptied authorization is retired: what it had comes back.
+    /// could reconnect them. An emptied authorization is retired.
     pub(super) async fn transfer(
         &mut self,
         from: &mut Held,
         onto: &mut Held,
         connections: &[Uuid],
         viewer: &Viewer,
-    ) -> Result<Option<Retired>> {
+    ) -> Result<()> {
         let before = from.facts();
         let (moving, staying) =
             std::mem::take(&mut from.members).into_iter().partition(|member| connections.contains(&member.row.id));
@@ -59,7 +58,7 @@ impl Change<'_> {
         if from.members.is_empty() {
             return self.retire(from, Healed::By(viewer).end(), viewer.user()).await;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn tell_moved(

@@ -137,10 +137,9 @@ impl Connections {
             return Err(meanwhile());
         }
         let disconnection = from.disconnection.as_ref().map(|open| open.id);
-        let retired = change.transfer(&mut from, &mut onto, &[row.id], viewer).await?;
-        let (left, authorization) = (from.id(), onto.authorization.clone());
+        change.transfer(&mut from, &mut onto, &[row.id], viewer).await?;
+        let authorization = onto.authorization.clone();
         change.commit().await?;
-        self.revoke_retired(connector, left, retired).await;
         let connections = self.rows(&[row.id]).await?;
         Ok(Reconnected::Done { connections, authorization, disconnection })
     }

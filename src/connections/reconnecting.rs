@@ -17,7 +17,6 @@ use super::{
     lifecycle::{Change, Healed},
     plan::Plan,
     regaining::Regaining,
-    remove::Retired,
     settle::{Choice, Decision, Settled, another_account, finish, meanwhile, mismatch},
 };
 use crate::{
@@ -164,8 +163,8 @@ impl Connections {
             reaches(reachable.as_deref(), &member.row)?;
         }
         let in_place = onto.is_none() && moving.len() == from.members.len();
-        let retired = if in_place {
-            self.change_in_place(&mut change, &it, &mut from, &moving).await?
+        if in_place {
+            self.change_in_place(&mut change, &it, &mut from, &moving).await?;
         } else {
             let mut onto = match onto {
                 Some(mut onto) => {
@@ -182,30 +181,29 @@ impl Connections {
                     None => return Ok(Outcome::Overtaken),
                 },
             };
-            change.transfer(&mut from, &mut onto, &moving, it.viewer).await?
-        };
+            change.transfer(&mut from, &mut onto, &moving, it.viewer).await?;
+        }
         finish(&mut change, it.attempt, moving).await?;
-        let authorization = from.id();
         change.commit().await?;
-        self.revoke_retired(it.connector, authorization, retired).await;
         Ok(Outcome::Settled(Settled::Done))
     }
 
-    /// The authorization becomes one of the other account, with all its connections. What it had comes back. That the
-    /// provider lists an account is its word that the new sign-in reaches it: what had lost access has it again.
+    /// The authorization becomes one of the other account, with all its connections; the grant that it had is to be
+    /// given back. That the provider lists an account is its word that the new sign-in reaches it: what had lost access has
+    /// it again.
     async fn change_in_place(
         &self,
         change: &mut Change<'_>,
         it: &Reconnecting<'_>,
         from: &mut Held,
         moving: &[Uuid],
-    ) -> Result<Option<Retired>> {
-        let (sealed, account) = (from.authorization.credential.clone(), from.authorization.account_id.clone());
+    ) -> Result<()> {
+        let before = change.grant_of(&from.authorization);
         change.store(from, it.connector, it.fresh).await?;
         change.rekey(from, moving).await?;
         change.heal(from, Healed::By(it.viewer)).await?;
         change.regain(from, moving, Healed::By(it.viewer)).await?;
-        Ok(sealed.map(|sealed| Retired { sealed, account }))
+        change.note_give_backs(before.into_iter().collect()).await
     }
 
     /// The authorization that the connection has, and the one of the account that signed in, where there is one; none where

@@ -46,33 +46,22 @@ pub(super) enum Choice {
 }
 
 impl Connections {
-    /// Settles what a callback brought. Where nothing comes of it, the grant is given back.
+    /// Settles what a callback brought. Where nothing comes of it, the grant is the caller's to give back.
     pub(super) async fn settle(
         &self,
         viewer: &Viewer,
         row: &attempt::Model,
         connector: &Connector,
-        fresh: Fresh,
-        decision: Decision,
+        fresh: &Fresh,
     ) -> Result<()> {
-        let settled = match self.come_to(viewer, row, connector, &fresh, decision).await {
-            Ok(Settled::Done) => Ok(()),
-            Ok(Settled::Ask(expected)) => {
-                let link = self.open_carried(row)?.link;
-                let carried = Carried { waiting: Some((&fresh).into()), link, ..Carried::default() };
-                let sealed = self.seal_carried(row.id, &carried)?;
-                let mut change = Change::begin(self, viewer).await?;
-                if change.let_wait(row, Some(sealed), expected).await? {
-                    return change.commit().await;
-                }
-                Err(meanwhile())
-            }
-            Err(error) => Err(error),
+        let Settled::Ask(expected) = self.come_to(viewer, row, connector, fresh, Decision::default()).await? else {
+            return Ok(());
         };
-        if settled.is_err() {
-            self.give_back(connector, &fresh).await;
-        }
-        settled
+        let link = self.open_carried(row)?.link;
+        let carried = Carried { waiting: Some(fresh.into()), link, ..Carried::default() };
+        let sealed = self.seal_carried(row.id, &carried)?;
+        let mut change = Change::begin(self, viewer).await?;
+        if change.let_wait(row, Some(sealed), expected).await? { change.commit().await } else { Err(meanwhile()) }
     }
 
     /// Decides an attempt that waits.
@@ -93,8 +82,8 @@ impl Connections {
             self.open_carried(&row)?.waiting.ok_or_else(|| Error::internal("an attempt that waits for nothing"))?;
         let fresh = Fresh::from(waiting);
         if change == Some(AccountChange::Refuse) {
-            self.fail(&row, mismatch()).await?;
-            self.give_back(&connector, &fresh).await;
+            let left = self.sign_in_to_give_back(row.workspace_id, &row.connector, &fresh)?;
+            self.fail(&row, mismatch(), left).await?;
         } else {
             let change = change.filter(|change| *change != AccountChange::Ask);
             let decided = row.kind == AttemptKind::Reconnect && change.is_some();

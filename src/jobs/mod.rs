@@ -91,6 +91,7 @@ enum Job {
     WatchIncidents,
     WarnOfEnds,
     ExpireAttempts,
+    GiveBack,
     EndWaits,
     PrepareReminders,
     Remind,
@@ -104,10 +105,11 @@ enum Job {
 }
 
 impl Job {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::WatchIncidents,
         Self::WarnOfEnds,
         Self::ExpireAttempts,
+        Self::GiveBack,
         Self::EndWaits,
         Self::PrepareReminders,
         Self::Remind,
@@ -125,6 +127,7 @@ impl Job {
             Self::WatchIncidents => "watch-incidents",
             Self::WarnOfEnds => "warn-of-ends",
             Self::ExpireAttempts => "expire-attempts",
+            Self::GiveBack => "give-back",
             Self::EndWaits => "end-waits",
             Self::PrepareReminders => "prepare-reminders",
             Self::SweepJournal => "sweep-journal",
@@ -168,7 +171,7 @@ impl Jobs {
     async fn repeat(self, job: Job, stop: CancellationToken) {
         let tick = self.settings.tick;
         let pause = match job {
-            Job::WarnOfEnds | Job::ExpireAttempts | Job::WatchIncidents => tick,
+            Job::WarnOfEnds | Job::ExpireAttempts | Job::GiveBack | Job::WatchIncidents => tick,
             Job::PrepareReminders | Job::Remind => tick.min(REMIND_EVERY),
             Job::EndWaits => tick.max(END_WAITS_EVERY),
             Job::SweepJournal | Job::SweepAnswers | Job::SweepTrays | Job::SweepHistory | Job::ForgetWaits => {
@@ -200,6 +203,7 @@ impl Jobs {
             Job::WatchIncidents => self.connections.watch_incidents(job.name()).await?,
             Job::WarnOfEnds => self.warn_of_ends(job).await?,
             Job::ExpireAttempts => self.connections.expire_attempts().await?,
+            Job::GiveBack => self.connections.give_back_due(stop).await?,
             Job::SweepJournal => {
                 for (topic, keep) in &self.settings.keep {
                     self.journal.sweep(*topic, *keep).await?;

@@ -196,6 +196,11 @@ impl Provider {
         serde_json::from_value(answer).map_err(|_| unreadable())
     }
 
+    /// Whether [`Provider::revoke`] has anything to do for this credential.
+    pub fn can_revoke(&self, connector: &Connector, credential: &Credential) -> bool {
+        credential.oauth.is_some() && connector.oauth().is_some_and(|oauth| oauth.revoke_url.is_some())
+    }
+
     /// Gives the grant back (RFC 7009): the refresh token first, which ends the grant; then the access token, for servers
     /// that would let it live on. `Ok` where the provider has no revocation, and where it says that there was nothing left.
     ///

@@ -64,12 +64,14 @@ function compareWithReplay({ name, heard }, replayed, report) {
 }
 
 /** No grant is lost, and none is left alive that belongs to nothing. `since` is when the quiet began: what is owned was used after it. */
-export async function checkGrants({ provider, people, requests, disturbances, workers, report, since }) {
+export async function checkGrants({ provider, people, requests, database, disturbances, workers, report, since }) {
   const { ledger } = provider;
   const authorizations = await everyAuthorization(requests, people.ada);
   const inUse = (grant) => grant.alive && grant.lastUsedAt > since;
   const authorized = new Set(authorizations.map(({ account }) => account.accountId));
   const byLogin = groupBy(ledger.grants, ({ login }) => login);
+  const dueBack = new Set((await database.rows('SELECT account_id FROM give_back')).map((row) => row.account_id));
+  const underWay = await database.rows("SELECT id FROM attempt WHERE status = 'EXCHANGING' AND ended_at IS NULL");
 
   for (const authorization of authorizations.filter((one) => one.connector.slug === connector.byBrowser)) {
     const { accountId: login } = authorization.account;
@@ -87,7 +89,7 @@ export async function checkGrants({ provider, people, requests, disturbances, wo
     report.count(`grants: ${grant.alive ? (inUse(grant) ? 'in use' : 'alive and not in use') : `ended, ${grant.endedBy}`}`);
     if (grant.endedBy === 'spent token') judgeSpentToken(grant, { disturbances, report });
     if (grant.endedBy === 'spent code') report.problem('a code was sent twice', told(grant));
-    if (grant.alive && !inUse(grant)) await judgeOrphan(grant, { disturbances, report, workers, requests, authorized });
+    if (grant.alive && !inUse(grant)) await judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack, underWay });
   }
   report.count('disconnections', await checkDisconnections({ ledger, requests, people, report }));
   const { sent, again } = ledger.renewals;
@@ -109,22 +111,17 @@ function judgeSpentToken(grant, { disturbances, report }) {
   report[say]('a grant ended by a spent refresh token', `grant ${grant.number} of ${grant.login}: ${uses.join(', ')}`);
 }
 
-/** What was given back while it was in use: nobody could help it where the older grant's way back was begun before. */
-function judgeGivenBack(grant, what, report) {
-  const say = grant.givenBack.at < grant.issuedAt ? 'excuse' : 'problem';
-  report[say]('a grant given back that was in use', `revoked by node ${grant.givenBack.node} ${at(grant.givenBack.at)}; ${what}`);
-}
-
-async function judgeOrphan(grant, { disturbances, report, workers, requests, authorized }) {
+async function judgeOrphan(grant, { disturbances, report, workers, requests, authorized, dueBack, underWay }) {
   const { node, at: time, answered } = grant.exchange;
   const what = `${grant.login}: ${told(grant)}`;
   // Revoking it would end the newer grant with it.
   if (authorized.has(grant.login)) return report.count('grants: older ones of accounts in use');
   if (!answered) return report.excuse('an orphan whose exchange was never answered', what);
-  if (grant.giveBacks.length > 0) return report.excuse('an orphan that the provider did not take back when asked', what);
+  if (underWay.length > 0 && dueBack.has(grant.login)) return report.excuse('an orphan that waits for the sign-in of a killed node to end', what);
+  if (grant.giveBacks.length > 0 && dueBack.has(grant.login)) return report.excuse('an orphan that the provider is asked again to take back', what);
+  if (grant.giveBacks.some((use) => use.answered)) return report.excuse('an orphan that the provider seemed to take back', what);
   if (!grant.identities.some((use) => use.answered)) return report.excuse('an orphan whose account the provider would not tell', what);
   if (disturbances.excuse(node, time, time + STORING_MS, killed)) return report.excuse('an orphan of a sign-in whose node was killed', what);
-  if (disturbances.excuse(node, time, time + STORING_MS, databaseFailed)) return report.excuse('an orphan of a sign-in whose database failed', what);
   const waits = await workers.attemptsThatWait(requests);
   if (waits.has(grant.login)) return report.excuse('a grant of an attempt that waits for a decision', what);
   return report.problem('a grant that nobody owns', what);
@@ -155,7 +152,10 @@ async function checkDisconnections({ ledger, requests, people, report }) {
       ended.delete(cause);
       const what = `${login}: ${outage.reason} by ${outage.detectedBy} ${at(outage.startedAt)} to ${at(outage.endedAt)} ${outage.endedBy ?? ''}; ${grants.map(told).join('; ')}`;
       if (!cause) report.problem('an outage that the provider knows nothing of', what);
-      else if (cause.endedBy === 'given back') judgeGivenBack(cause, what, report);
+      else if (cause.endedBy === 'given back') {
+        const { node, at: time } = cause.givenBack;
+        report.problem('a grant given back that was in use', `revoked by node ${node} ${at(time)}; ${what}`);
+      }
     }
   }
   for (const { startedAt, endedAt, id } of found) {
@@ -216,8 +216,7 @@ export async function checkAttempts({ workers, requests, nodes, disturbances, re
       continue;
     }
     const { node, at: arrived, until } = attempt.callbackSent;
-    const how = [[killed, ', the node was killed'], [databaseFailed, ', the database failed']]
-      .find(([which]) => disturbances.excuse(node, arrived, until + STORING_MS, which))?.[1];
+    const how = disturbances.excuse(node, arrived, until + STORING_MS, killed) ? ', the node was killed' : null;
     const what = `${attempt.id} of ${attempt.login}, callback ${at(arrived)} by node ${node}, browser ${attempt.left ?? `got ${attempt.page}`}`;
     report[how ? 'excuse' : 'problem'](`a sign-in that hangs PENDING after its callback${how ?? ''}`, what);
   }

@@ -21,6 +21,9 @@ const ACCESS_TOKEN_SECONDS = 10;
 const WORKERS = 5;
 const WARM_UP_MS = 12_000;
 
+/** How long a provider and a database that failed may hold up a sign-in whose node lives. */
+const SIGN_INS_END_MS = 30_000;
+
 /** Long enough that whatever is owned is renewed or probed. */
 const QUIET_MS = 2 * ACCESS_TOKEN_SECONDS * 1_000;
 
@@ -111,8 +114,15 @@ class Run {
     this.provider.ledger.withdrawn.clear();
     for (const node of this.nodes) await eventually(`node ${node.name} is ready`, () => node.isReady(), { within: 120_000 }).catch((error) => this.report.problem('a node that does not get ready', error.message));
     await this.workers.stop();
+    // A browser may have left before its sign-in had ended; one whose node was killed ends in its time.
+    await eventually('no sign-in is under way', () => this.noSignInIsUnderWay(), { within: SIGN_INS_END_MS, every: 500 }).catch(() => {});
     this.quietSince = Date.now();
     await pause(QUIET_MS);
+  }
+
+  async noSignInIsUnderWay() {
+    const [{ open }] = await this.database.rows("SELECT count(*) AS open FROM attempt WHERE status = 'EXCHANGING' AND ended_at IS NULL");
+    return Number(open) === 0;
   }
 
   async check() {

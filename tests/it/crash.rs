@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::DateTime;
+use entity::give_back;
 use patchbay::{
     clock::{SystemClock, SystemEntropy},
-    sandbox::{Endpoint, Fault, Gate, Options, Sandbox},
+    db::Db,
+    sandbox::{Ended, Endpoint, Fault, Gate, Options, Sandbox},
 };
+use sea_orm::{EntityTrait, sea_query::Expr};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -187,6 +191,41 @@ async fn what_was_answered_before_a_kill_is_told_after_it_and_nothing_twice() {
     let name = format!("{{ connection(id: \"{connection}\") {{ name }} }}");
     assert_eq!(admin.sees(&name).await["connection"]["name"], "last");
     server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_was_not_given_back_when_its_node_was_killed_is_given_back_by_the_next() {
+    let around = Surroundings::new().await;
+    let (user, token) = around.found().await;
+    let server = around.serve().await;
+    let admin = Person::new(&server.url, &user, token);
+    let browser = Browser::new(around.sandbox.clone());
+    let connection = id(&admin.connects(&browser, json!({ "connector": "sandbox-analytics" }), "ada").await);
+    around.sandbox.fail_next(Endpoint::Revoke, Fault::Hang(PATIENCE), 1);
+    let (person, input) = (admin.clone(), json!({ "connectionId": connection }));
+    let removing = tokio::spawn(async move { person.does("removeConnection", input, "").await });
+    while around.sandbox.calls(Endpoint::Revoke) == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.kill().await;
+    assert!(removing.await.is_err(), "nobody has answered");
+    assert_eq!(around.sandbox.grants()[0].ended, None);
+
+    // Its claim runs out.
+    let db = Db::open(around.database.url(), 1).await.unwrap();
+    let unclaimed = give_back::Entity::update_many()
+        .col_expr(give_back::Column::ClaimedUntil, Expr::value(DateTime::from_timestamp(0, 0)));
+    assert_eq!(unclaimed.exec(db.writer()).await.unwrap().rows_affected, 1);
+    db.close().await;
+    let server = around.serve().await;
+    let given_back = async {
+        while around.sandbox.grants()[0].ended != Some(Ended::ByClient) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, given_back).await.expect("it is not given back");
+    assert!(admin.at(&server.url).connection(&connection).await["removedAt"].is_string());
+    assert!(server.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,8 +87,9 @@ async fn whatever_was_begun_for_a_client_that_left_is_finished_before_the_server
     let refresh =
         format!("mutation {{ refreshDataset(input: {{ datasetId: \"{dataset}\" }}) {{ errors {{ code }} }} }}");
     asks_and_leaves(&rows, asking(&admin, refresh)).await;
-    // and a sign-in whose code is being exchanged.
-    let (attempt, url) = admin.starts_connecting(analytics()).await;
+    // and a sign-in whose code is being exchanged: by another connector, since of the same it would wait for the removal.
+    let ads = json!({ "connector": "sandbox-ads", "accountId": "100-302" });
+    let (attempt, url) = admin.starts_connecting(ads).await;
     let browser = stage.browser();
     let callback = browser.allows(&url, "ada").await;
     let exchange = stage.gates(Endpoint::Token, 1);

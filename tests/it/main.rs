@@ -31,6 +31,7 @@ mod departures;
 mod edges;
 mod elsewhere;
 mod expiring;
+mod giving_back;
 mod harness;
 mod identity_provider;
 mod incidents;

@@ -37,6 +37,7 @@ fn columns_of_all_entities() -> BTreeSet<Column> {
         columns_of(entity::connector::Entity),
         columns_of(entity::disconnection::Entity),
         columns_of(entity::disconnection_connection::Entity),
+        columns_of(entity::give_back::Entity),
         columns_of(entity::incident::Entity),
         columns_of(entity::dataset::Entity),
         columns_of(entity::snapshot::Entity),
