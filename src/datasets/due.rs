@@ -3,7 +3,7 @@
 //! Due are those whose time has come. Those that wait for their connection become due as it works again
 //! ([`crate::connections`] does that); one that began to wait at that very moment is found at a slow rhythm.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{Status, connection, dataset};
 use futures_util::{StreamExt, stream};
 use sea_orm::{

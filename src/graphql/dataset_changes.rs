@@ -269,7 +269,7 @@ impl DatasetsMutation {
 pub enum DatasetChangeKind {
     /// New, or moved into sight.
     Created,
-    /// Edited, moved to another connection, left by the one it had, or given or taken a metric.
+    /// Edited, moved to another connection, left by the one it had, or given or taken a metric; or a refresh ended with nothing new.
     Updated,
     /// New rows were read.
     Refreshed,
