@@ -7,10 +7,13 @@
 //! No message repeats a submitted value.
 
 mod passing;
+mod while_away;
 
 use sea_orm::DbErr;
 use tokio::task::JoinError;
 use uuid::Uuid;
+
+pub use self::while_away::while_away;
 
 use self::passing::Failure;
 use crate::{retries, tasks::TaskError};

@@ -23,12 +23,11 @@ use super::{
     credentials::Fresh,
     lifecycle::Change,
     plan::{Carried, Plan},
-    while_away::while_away,
 };
 use crate::{
     access::{Viewer, viewer_of_key},
     catalogue::Connector,
-    error::{Error, Result, UserError, UserErrorCode},
+    error::{Error, Result, UserError, UserErrorCode, while_away},
     ids::{self, Kind},
     provider::{Failure, Rejection},
 };

@@ -10,7 +10,7 @@
 //! | `reading.rs`, `readers.rs` | reading rows for datasets, and what of datasets follows connections |
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
-//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `reconnecting.rs`, `regaining.rs`, `outcome.rs`, `while_away.rs` | the browser's round trip, and what comes of it |
+//! | `attempts.rs`, `plan.rs`, `callback.rs`, `settle.rs`, `reconnecting.rs`, `regaining.rs`, `outcome.rs` | the browser's round trip, and what comes of it |
 //! | `links.rs`, `offer.rs`, `following.rs` | links for people without a login: made, seen, followed |
 //! | `connect.rs`, `connect_accounts.rs`, `plug.rs`, `conflicts.rs`, `reconnect.rs`, `moves.rs`, `remove.rs`, `departed_clients.rs`, `update.rs`, `check.rs`, `ownership.rs` | what people ask for |
 //! | `visibility.rs`, `list.rs`, `filter.rs`, `authorizations.rs`, `disconnections.rs`, `concerned.rs`, `counts.rs` | what people see |
@@ -68,7 +68,6 @@ mod settle;
 mod update;
 mod verdicts;
 mod visibility;
-mod while_away;
 
 use std::{sync::Arc, time::Duration};
 

@@ -16,6 +16,7 @@ use sea_orm::{
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -25,16 +26,13 @@ use crate::{
     claims::{self, CLAIMED},
     clock::{SharedClock, SharedEntropy},
     db::{Db, Transaction},
-    error::{Error, Result},
+    error::{Error, Result, while_away},
     ids, retention,
     vault::{Place, Vault},
 };
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
-/// How long to wait before an answer is written that could not be; the pause doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long it is tried: a database that is away for longer loses the answer, and this server does not fill up with them.
 const TRIED_FOR: Duration = Duration::from_hours(1);
 /// The longest key, in characters.
@@ -219,19 +217,8 @@ impl Claim {
     /// would be done once more when the claim ends.
     pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
         let sealed = answer.map(|answer| self.answers.seal(self.row, &self.request, Some(answer))).transpose()?;
-        let written = tokio::time::timeout(TRIED_FOR, self.write_until_done(sealed.as_deref()));
-        self.under(written).await.unwrap_or(Err(Error::Unavailable))
-    }
-
-    async fn write_until_done(&self, sealed: Option<&[u8]>) -> Result<()> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.write(sealed).await {
-                Err(Error::Unavailable) => tokio::time::sleep(pause).await,
-                done => return done,
-            }
-            pause = LONGEST_PAUSE.min(pause * 2);
-        }
+        let until = Instant::now() + TRIED_FOR;
+        self.under(while_away(until, || self.write(sealed.as_deref()))).await
     }
 
     async fn write(&self, sealed: Option<&[u8]>) -> Result<()> {

@@ -1,19 +1,19 @@
-//! Writing what must not be lost, while the database is away.
+//! Doing again what a database that is away could not do: for what must not be lost.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Error, Result};
+use super::{Error, Result};
 
 /// How long to wait at first before it is tried again; the wait doubles from then on,
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// up to this.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Does `work` once more as long as the database cannot, until `until`. The database may have done it and not said so:
 /// `work` has to bear being done twice.
-pub(super) async fn while_away<T, F>(until: Instant, work: impl Fn() -> F) -> Result<T>
+pub async fn while_away<T, F>(until: Instant, work: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
