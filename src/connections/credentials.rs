@@ -66,13 +66,12 @@ pub(super) fn place(authorization: Uuid) -> Place {
 impl Connections {
     /// The credential of an authorization.
     pub(super) fn open(&self, row: &authorization::Model) -> Result<Credential> {
-        self.open_sealed(row.id, row.credential.as_deref().unwrap_or_default())
+        self.open_sealed(place(row.id), row.credential.as_deref().unwrap_or_default())
     }
 
-    /// A credential that was sealed for `authorization`.
-    pub(super) fn open_sealed(&self, authorization: Uuid, sealed: &[u8]) -> Result<Credential> {
-        let secret =
-            self.vault.open(place(authorization), sealed).map_err(|error| Error::internal(error.to_string()))?;
+    /// A credential that was sealed for `place`.
+    pub(super) fn open_sealed(&self, place: Place, sealed: &[u8]) -> Result<Credential> {
+        let secret = self.vault.open(place, sealed).map_err(|error| Error::internal(error.to_string()))?;
         serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))
     }
 
@@ -104,10 +103,11 @@ impl Connections {
         Ok(())
     }
 
-    fn seal(&self, authorization: Uuid, credential: &Credential) -> Result<Vec<u8>> {
+    /// Seals a credential for `place`.
+    pub(super) fn seal(&self, place: Place, credential: &Credential) -> Result<Vec<u8>> {
         let secret = serde_json::to_vec(credential).map(zeroize::Zeroizing::new);
         let secret = secret.map_err(|_| Error::internal("a credential that cannot be written"))?;
-        Ok(self.vault.seal(place(authorization), &secret))
+        Ok(self.vault.seal(place, &secret))
     }
 
     /// When the credential is to be renewed; none when nothing can.
@@ -235,7 +235,7 @@ impl Change<'_> {
 
     fn fill(&self, row: &mut authorization::Model, connector: &Connector, fresh: &Fresh) -> Result<()> {
         let connections = self.connections;
-        row.credential = Some(connections.seal(row.id, &fresh.credential)?);
+        row.credential = Some(connections.seal(place(row.id), &fresh.credential)?);
         row.credential_version += 1;
         if let Some(account) = &fresh.account {
             row.account_id = Some(account.id.clone());

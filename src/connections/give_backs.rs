@@ -33,7 +33,7 @@ use crate::{
     catalogue::Connector,
     claims::unclaimed,
     db::beside,
-    error::{Error, Result},
+    error::Result,
     ids::{self, Kind},
     provider::{Credential, Failure},
     vault::Place,
@@ -99,14 +99,12 @@ impl Connections {
         }
         let now = self.clock.now();
         let id = ids::new(now, &*self.entropy);
-        let secret = serde_json::to_vec(credential).map(zeroize::Zeroizing::new);
-        let secret = secret.map_err(|_| Error::internal("a credential that cannot be written"))?;
         Ok(Some(give_back::Model {
             id,
             workspace_id: workspace,
             connector: connector.to_owned(),
             account_id: account.map(ToOwned::to_owned),
-            credential: self.vault.seal(place(id), &secret),
+            credential: self.seal(place(id), credential)?,
             created_at: now,
             due_at: now,
             tries: 0,
@@ -204,18 +202,21 @@ impl Connections {
         }
         let found = give_back::Entity::find_by_id(id).one(self.db.reader()).await?;
         let Some(row) = found.filter(|row| row.claimed_by == Some(run)) else { return Ok(()) };
-        let tried = match self.use_of(&row).await {
-            Ok(AccountUse::Nobody) => self.send_back(&row, begun).await,
-            Ok(AccountUse::Somebody) => Ok(Tried::Over),
-            Ok(AccountUse::PerhapsSoon) => Ok(Tried::Again(pause(row.tries, LONGEST_FOR_SIGN_INS))),
-            Err(error) => Err(error),
-        };
-        let (tried, failed) = match tried {
+        let (tried, failed) = match self.settle_claimed(&row, begun).await {
             Ok(tried) => (tried, Ok(())),
             Err(error) => (Tried::Again(pause(row.tries, LONGEST_FOR_PROVIDER)), Err(error)),
         };
         self.note_tried(&row, run, tried).await?;
         failed
+    }
+
+    /// Sends a claimed one, unless its account is in use or may be soon.
+    async fn settle_claimed(&self, row: &give_back::Model, begun: Instant) -> Result<Tried> {
+        match self.use_of(row).await? {
+            AccountUse::Nobody => self.send_back(row, begun).await,
+            AccountUse::Somebody => Ok(Tried::Over),
+            AccountUse::PerhapsSoon => Ok(Tried::Again(pause(row.tries, LONGEST_FOR_SIGN_INS))),
+        }
     }
 
     /// Claims one that is due.
@@ -260,10 +261,7 @@ impl Connections {
     async fn send_back(&self, row: &give_back::Model, begun: Instant) -> Result<Tried> {
         let later = pause(row.tries, LONGEST_FOR_PROVIDER);
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(Tried::Again(later)) };
-        let secret = self.vault.open(place(row.id), &row.credential);
-        let secret = secret.map_err(|error| Error::internal(error.to_string()))?;
-        let credential: Credential =
-            serde_json::from_slice(&secret).map_err(|_| Error::internal("a credential that is not one"))?;
+        let credential = self.open_sealed(place(row.id), &row.credential)?;
         let answer = tokio::select! {
             biased;
             () = sleep_until(begun + SENT_WITHIN) => return Ok(Tried::Unanswered(later)),
@@ -285,19 +283,19 @@ impl Connections {
     async fn note_tried(&self, row: &give_back::Model, run: Uuid, tried: Tried) -> Result<()> {
         let now = self.clock.now();
         let ours = Condition::all().add(give_back::Column::Id.eq(row.id)).add(give_back::Column::ClaimedBy.eq(run));
-        let (wait, claimed) = match tried {
-            Tried::Over => {
-                give_back::Entity::delete_many().filter(ours).exec(self.db.writer()).await?;
-                return Ok(());
+        let next = match tried {
+            Tried::Over => None,
+            Tried::Again(_) | Tried::Unanswered(_) if now > row.created_at + TRIED_FOR => {
+                tracing::error!(give_back = %row.id, connector = %row.connector, "a grant could not be given back for a day: end it at the provider");
+                None
             }
-            Tried::Again(wait) => (wait, false),
-            Tried::Unanswered(wait) => (wait, true),
+            Tried::Again(wait) => Some((wait, false)),
+            Tried::Unanswered(wait) => Some((wait, true)),
         };
-        if now > row.created_at + TRIED_FOR {
-            tracing::error!(give_back = %row.id, connector = %row.connector, "a grant could not be given back for a day: end it at the provider");
+        let Some((wait, claimed)) = next else {
             give_back::Entity::delete_many().filter(ours).exec(self.db.writer()).await?;
             return Ok(());
-        }
+        };
         let mut later = give_back::ActiveModel {
             due_at: Set(now + wait),
             tries: Set(row.tries.saturating_add(1)),
