@@ -163,9 +163,13 @@ impl Datasets {
     /// Gives a claim back that its outcome did not end. That is told, since a dataset is shown as being refreshed as long as
     /// it is claimed. What is still due then is due again a tick later and no sooner.
     async fn release(&self, claim: &Claim) -> Result<()> {
+        let claimed = dataset::Entity::find_by_id(claim.dataset).filter(dataset::Column::ClaimedBy.eq(claim.run));
+        // Most outcomes ended it: no writer is held up to find that.
+        if claimed.clone().one(self.db.reader()).await?.is_none() {
+            return Ok(());
+        }
         let txn = self.db.begin().await?;
-        let held = dataset::Entity::find_by_id(claim.dataset).lock_exclusive().one(&txn).await?;
-        let Some(held) = held.filter(|held| held.claimed_by == Some(claim.run)) else { return Ok(()) };
+        let Some(held) = claimed.lock_exclusive().one(&txn).await? else { return Ok(()) };
         let now = self.clock.now();
         let refresh_at = held.refresh_at.map(|at| if at <= now { now + self.tick() } else { at });
         let over = dataset::Model { claimed_by: None, claimed_until: None, refresh_at, ..held };
