@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use entity::{Detector, DisconnectionReason, Status, authorization, connection};
 use sea_orm::EntityTrait;
 use uuid::Uuid;
@@ -240,10 +241,21 @@ impl Connections {
                 Finding::Refused
             }
             Err(Failure::Rejected(Rejection::Missing)) => Finding::Unsure(None),
+            Err(Failure::Rejected(Rejection::Unauthorized)) if self.outlives_its_token(&look.row) => {
+                Finding::Unsure(None)
+            }
             Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)) => {
                 Finding::Broken(self.why_broken(look), Detector::Probe)
             }
         }
+    }
+
+    /// Whether the access token of this row has ended, and the grant has not: a refusal of the token says nothing of the
+    /// grant then. Renewed a moment ago, it ends before its answer where the process was stopped in between.
+    pub(super) fn outlives_its_token(&self, row: &authorization::Model) -> bool {
+        let now = self.clock.now();
+        let has_ended = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
+        has_ended(row.access_expires_at) && !has_ended(row.expires_at)
     }
 
     pub(super) fn why_broken(&self, look: &Look) -> DisconnectionReason {

@@ -229,6 +229,10 @@ impl Connections {
             Failure::Rejected(_) if !ask.proven && look.connector.has_probe() => self.judge_by_probe(look, row).await?,
             Failure::Rejected(Rejection::Forbidden) if !ask.proven => Unread::Denied(denied(look)),
             Failure::Rejected(Rejection::Forbidden) => self.write_denial(look, row).await?,
+            Failure::Rejected(Rejection::Unauthorized) if self.outlives_its_token(&look.row) => {
+                let what = format!("The access token for {} ended while it was used.", look.connector.name);
+                Unread::Failing { what, retry_after: None }
+            }
             Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant) => {
                 let finding = Finding::Broken(self.why_broken(look), Detector::DatasetRefresh);
                 self.write_finding(look, finding).await?;

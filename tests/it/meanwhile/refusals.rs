@@ -1,5 +1,6 @@
 //! Refusals: one says nothing yet, and one about what is no longer so says nothing at all.
 
+use chrono::TimeDelta;
 use patchbay::sandbox::{Endpoint, Fault};
 use serde_json::json;
 
@@ -68,4 +69,36 @@ async fn a_refusal_of_what_was_reconnected_or_changed_meanwhile_is_dropped() {
     reading.goes_on();
     refreshing.await.unwrap();
     assert_eq!((stage.status(&grant.lamps).await.as_str(), stage.disconnections().await.len()), ("CONNECTED", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_an_access_token_that_ended_before_it_was_used_says_nothing_of_the_grant() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let dataset = stage.admin.makes_dataset(&grant.lamps, "report").await;
+    let rounds = [
+        ("checkConnection", json!({ "connectionId": grant.lamps }), "connection { status }"),
+        ("refreshDataset", json!({ "datasetId": dataset }), "dataset { id }"),
+    ];
+    for (mutation, input, fields) in rounds {
+        // The token is refused and renewed, and its hour passes before the answer is there.
+        stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 1);
+        stage.reports(Fault::Unauthorized, 1);
+        let mut renewing = stage.holds("/token");
+        let asking = stage.begins(mutation, input, fields);
+        renewing.arrived().await;
+        stage.later(TimeDelta::hours(2));
+        renewing.goes_on();
+        asking.await.unwrap();
+        assert_eq!(stage.status(&grant.lamps).await, "CONNECTED", "{mutation}");
+        stage.sandbox.clear_faults();
+        stage.after_ticks(3).await;
+    }
+    assert_eq!(stage.disconnections().await.len(), 0);
+
+    // Nothing is hidden so: a grant that did end is noticed by its next renewal.
+    stage.sandbox.revoke_person("ada");
+    stage.later(TimeDelta::hours(2));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED");
 }
