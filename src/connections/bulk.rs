@@ -3,9 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::{DisconnectionEnd, Status, authorization, connection, disconnection};
+use entity::{
+    DisconnectionEnd, Status, authorization,
+    connection::{self, Column},
+    disconnection,
+};
 use sea_orm::{
-    ColumnTrait, EntityTrait, Iterable, QueryFilter, SqlErr,
+    ColumnTrait, EntityTrait, QueryFilter, SqlErr,
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 use serde_json::json;
@@ -38,14 +42,14 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Writes connections as they are in memory.
-    pub(super) async fn write_members(&self, rows: &[connection::Model]) -> Result<()> {
+    /// Writes the columns `changed` of connections as they are in memory. SQLite writes the indexes of all that it is told,
+    /// whether or not the value is another.
+    pub(super) async fn write_members(&self, rows: &[connection::Model], changed: &[Column]) -> Result<()> {
         if let [row] = rows {
             return self.write_member(row).await;
         }
-        let changed = connection::Column::iter().filter(|column| !matches!(column, connection::Column::Id));
         // They are there: what is written by one statement differs from row to row.
-        let over = OnConflict::column(connection::Column::Id).update_columns(changed).to_owned();
+        let over = OnConflict::column(connection::Column::Id).update_columns(changed.iter().copied()).to_owned();
         for part in rows.chunks(BATCH) {
             let part = part.iter().cloned().map(connection::ActiveModel::from);
             let written = connection::Entity::insert_many(part).on_conflict(over.clone());
@@ -111,7 +115,7 @@ impl Change<'_> {
                 ..member.row.clone()
             })
             .collect();
-        self.write_members(&removed).await?;
+        self.write_members(&removed, &[Column::LastCheckedAt, Column::RemovedAt, Column::ProbeAt]).await?;
         self.leave_datasets(&leaving).await?;
         for (id, touched, details) in entries.into_iter().rev() {
             self.tell("connection.removed", Kind::Connection.of(id), vec![touched], details);

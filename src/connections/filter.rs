@@ -117,10 +117,18 @@ pub(super) fn few<T>(values: &Option<Vec<T>>) -> Result<()> {
 }
 
 /// Whether `column` holds one of `wanted`. The numbers stand in the statement itself: with a parameter in their place
-/// PostgreSQL would not see that few connections are disconnected.
+/// PostgreSQL would not see that few connections are disconnected. The highest is said as well: it walks an index from
+/// there, where it would walk past all others.
 pub(super) fn has_status(column: impl ColumnTrait, wanted: &[Status]) -> SimpleExpr {
-    let ranks = Status::iter().filter(|status| wanted.contains(status)).map(|status| status.to_value());
-    Expr::col(column.as_column_ref()).is_in(ranks.map(|rank| Expr::Constant(rank.into())))
+    let mut ranks: Vec<i16> =
+        Status::iter().filter(|status| wanted.contains(status)).map(|status| status.to_value()).collect();
+    ranks.sort_unstable();
+    let constant = |rank: i16| Expr::Constant(rank.into());
+    let held = Expr::col(column.as_column_ref()).is_in(ranks.iter().copied().map(constant));
+    match ranks.as_slice() {
+        [_, .., highest] => held.and(Expr::col(column.as_column_ref()).lte(constant(*highest))),
+        _ => held,
+    }
 }
 
 /// Whether a disconnection is for one of the reasons `wanted`.

@@ -33,6 +33,13 @@ use crate::{
 pub(super) const FLAP: TimeDelta = TimeDelta::minutes(10);
 /// How long before its end an authorization is EXPIRING.
 pub(super) const AHEAD: TimeDelta = TimeDelta::days(7);
+/// What changes of a connection that has access again.
+const REGAINED: [connection::Column; 4] = [
+    connection::Column::LostAccess,
+    connection::Column::RefusedOnce,
+    connection::Column::Status,
+    connection::Column::StatusChangedAt,
+];
 
 /// What was found wrong, and by whom.
 #[derive(Debug, Clone)]
@@ -265,7 +272,7 @@ impl<'a> Change<'a> {
             back.insert(member.row.id);
             rows.push(member.row.clone());
         }
-        self.write_members(&rows).await?;
+        self.write_members(&rows, &REGAINED).await?;
         let over: Vec<Uuid> = ended.iter().map(|own: &disconnection::Model| own.id).collect();
         self.end_all(&over, healed.end(), healed.person()).await?;
         for own in &ended {

@@ -1,6 +1,6 @@
 //! Moving connections from one authorization to another, and giving them another account's key.
 
-use entity::{DisconnectionEnd, Status};
+use entity::{DisconnectionEnd, Status, connection::Column};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -10,6 +10,18 @@ use super::{
     links::mended,
 };
 use crate::{access::Viewer, error::Result, ids::Kind, journal::Touched};
+
+/// What moving may change of a connection.
+const MOVED: [Column; 8] = [
+    Column::AuthorizationId,
+    Column::AccountKey,
+    Column::Status,
+    Column::StatusChangedAt,
+    Column::LostAccess,
+    Column::LastCheckedAt,
+    Column::ProbeAt,
+    Column::RefusedOnce,
+];
 
 impl Change<'_> {
     /// Moves `connections` from one held authorization onto another that works; `viewer` becomes their owner where they
@@ -50,7 +62,7 @@ impl Change<'_> {
         }
         self.end_all(&ended, DisconnectionEnd::Reconnected, viewer.user()).await?;
         self.require_all_free(&moved).await?;
-        self.write_members(&moved).await?;
+        self.write_members(&moved, &MOVED).await?;
         self.hand_over(onto, |id| connections.contains(id), viewer).await?;
         self.refresh_datasets(connections.iter().copied()).await?;
         self.end_links(&mended(onto, &before)).await?;
@@ -93,7 +105,7 @@ impl Change<'_> {
             keyed.push(member.row.clone());
         }
         self.require_all_free(&keyed).await?;
-        self.write_members(&keyed).await
+        self.write_members(&keyed, &[Column::AccountKey]).await
     }
 
     /// Gives a connection the key of its account: the chosen one's, else the authorization's, else `otherwise`.

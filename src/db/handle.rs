@@ -35,6 +35,8 @@ pub(super) struct Handle {
     inner: Inner,
     /// For each statement.
     deadline: Duration,
+    /// For the next one, where it has less: the wait for the handle was part of it.
+    left: Option<Duration>,
     missed: bool,
     watch: Option<Watch>,
 }
@@ -55,7 +57,7 @@ pub(super) enum Turn {
 /// Runs the same expression on whichever database it is, under the handle's deadline.
 macro_rules! on_either {
     ($handle:expr, |$inner:ident| $work:expr) => {{
-        let deadline = $handle.deadline;
+        let deadline = $handle.left.take().unwrap_or($handle.deadline);
         let done = match &mut $handle.inner {
             Inner::Postgres($inner) => within(deadline, async { $work }).await,
             Inner::Sqlite($inner) => within(deadline, async { $work }).await,
@@ -66,11 +68,18 @@ macro_rules! on_either {
 
 impl Handle {
     pub(super) fn postgres(inner: PoolConnection<Postgres>, deadline: Duration, watch: Option<Watch>) -> Self {
-        Self { inner: Inner::Postgres(inner), deadline, missed: false, watch }
+        Self { inner: Inner::Postgres(inner), deadline, left: None, missed: false, watch }
     }
 
     pub(super) fn sqlite(inner: PoolConnection<Sqlite>, deadline: Duration, watch: Option<Watch>) -> Self {
-        Self { inner: Inner::Sqlite(inner), deadline, missed: false, watch }
+        Self { inner: Inner::Sqlite(inner), deadline, left: None, missed: false, watch }
+    }
+
+    /// The same after a wait of so long, which the next statement has the less.
+    pub(super) fn after(self, wait: Duration) -> Self {
+        let mut handle = self;
+        handle.left = Some(handle.deadline.saturating_sub(wait).max(handle.deadline / 20));
+        handle
     }
 
     pub(super) fn backend(&self) -> DatabaseBackend {

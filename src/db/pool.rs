@@ -1,6 +1,9 @@
 //! A pool of handles, to read or to write: each statement takes one, under its deadline, and gives it back.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use super::{
     handle::{Handle, Watch, within},
@@ -26,7 +29,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Inner,
-    /// For a handle, and for each statement.
+    /// For a handle and the first statement on it together, and for each further one.
     deadline: Duration,
     /// None where whoever holds a transaction may ask for another handle all the same.
     holders: Option<Holders>,
@@ -90,16 +93,18 @@ impl Pool {
         if let Some(holders) = &self.holders {
             holders.check();
         }
-        match &self.inner {
+        let begun = Instant::now();
+        let handle = match &self.inner {
             Inner::Postgres(pool) => {
                 let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::postgres(acquired, self.deadline, self.watch.clone()))
+                Handle::postgres(acquired, self.deadline, self.watch.clone())
             }
             Inner::Sqlite(pool) => {
                 let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
-                Ok(Handle::sqlite(acquired, self.deadline, self.watch.clone()))
+                Handle::sqlite(acquired, self.deadline, self.watch.clone())
             }
-        }
+        };
+        Ok(handle.after(begun.elapsed()))
     }
 
     /// A lease is no work: it is taken again, or ends by itself.

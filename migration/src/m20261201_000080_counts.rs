@@ -1,4 +1,5 @@
-//! The connections of each client by status, counted from an index alone: SQLite would read those of the whole workspace.
+//! The connections of each client and connector by status, counted from an index alone: SQLite would read the rows of
+//! the whole workspace.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +10,7 @@ pub(crate) struct Migration;
 
 impl MigrationName for Migration {
     fn name(&self) -> &str {
-        "m20261201_000080_client_counts"
+        "m20261201_000080_counts"
     }
 }
 
@@ -26,8 +27,10 @@ impl MigrationTrait for Migration {
 
 const UP: &str = r#"
 CREATE INDEX connection_counts ON connection (workspace_id, client_id, status) WHERE removed_at IS NULL;
+CREATE INDEX connection_connectors ON connection (workspace_id, connector, status) WHERE removed_at IS NULL;
 "#;
 
 const DOWN: &str = r#"
+DROP INDEX connection_connectors;
 DROP INDEX connection_counts;
 "#;
