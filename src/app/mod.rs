@@ -194,9 +194,9 @@ impl App {
         let authenticator = Authenticator::new(db.clone(), secret, identity_provider, clock.clone(), tasks.clone());
         let request_ids = RequestIds::new(clock.clone(), entropy.clone());
         let refusals = Some(Refusals::new(journal.clone()));
-        let schema = graphql::build(services);
-        let api =
-            Api::new(schema, config.limits.clone(), kept_answers, telemetry.clone(), entropy, refusals, tasks.clone());
+        let (schema, metered) = (graphql::build(services.clone()), graphql::build_metered(services));
+        let (limits, telemetry_of) = (config.limits.clone(), telemetry.clone());
+        let api = Api::new(schema, metered, limits, kept_answers, telemetry_of, entropy, refusals, tasks.clone());
         let origins = Origins::new(&public_url, bound, &allowed_origins(config));
         let transport = Transport::new(http::Parts {
             api,

@@ -10,7 +10,7 @@ use figment::{
 use super::problem::{Problem, Problems};
 
 /// Every setting, but those of connectors (`oauth`), as the file spells it.
-pub(super) const KEYS: [&str; 35] = [
+pub(super) const KEYS: [&str; 37] = [
     "listen",
     "public_url",
     "database_url",
@@ -31,6 +31,8 @@ pub(super) const KEYS: [&str; 35] = [
     "max_tokens",
     "max_depth",
     "max_complexity",
+    "max_answer",
+    "introspection",
     "max_aliases",
     "max_directives",
     "max_frame",

@@ -34,6 +34,10 @@ pub struct Limits {
     pub fields: u32,
     /// Fields that the answer may hold: each page counts its nodes by their number.
     pub complexity: u64,
+    /// An answer, those of a batch together, or an event.
+    pub answer_bytes: usize,
+    /// Whether the schema is described to those who ask for it.
+    pub introspection: bool,
     /// Renamed fields, fragments expanded.
     pub aliases: u32,
     /// Directives, fragments expanded.
@@ -84,6 +88,8 @@ impl Default for Limits {
             depth: 15,
             fields: 2_000,
             complexity: 50_000,
+            answer_bytes: 32 * MIB,
+            introspection: true,
             aliases: 100,
             directives: 50,
             kept_documents_bytes: 512 * KIB,
@@ -113,6 +119,8 @@ pub(super) fn read(reader: &mut Reader) -> Limits {
         tokens: reader.read("max_tokens", parse::count).unwrap_or(defaults.tokens),
         depth: reader.read("max_depth", parse::count).unwrap_or(defaults.depth),
         complexity: reader.read("max_complexity", parse::count).unwrap_or(defaults.complexity),
+        answer_bytes: reader.read("max_answer", parse::size).unwrap_or(defaults.answer_bytes),
+        introspection: reader.read("introspection", parse::switch).unwrap_or(defaults.introspection),
         aliases: reader.read("max_aliases", parse::count).unwrap_or(defaults.aliases),
         directives: reader.read("max_directives", parse::count).unwrap_or(defaults.directives),
         frame_bytes: reader.read("max_frame", parse::size).unwrap_or(defaults.frame_bytes),

@@ -157,6 +157,15 @@ pub(super) fn filter(text: &str) -> Parsed<String> {
     }
 }
 
+/// `on` or `off`.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".into()),
+    }
+}
+
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),

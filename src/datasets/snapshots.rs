@@ -30,6 +30,13 @@ pub struct RowPage {
     pub total: u64,
 }
 
+impl RowPage {
+    /// The JSON of its rows.
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().map(|(_, row)| row.get().len()).sum()
+    }
+}
+
 impl Datasets {
     /// The rows from the place `first` on, up to `most`; none when the snapshot is not kept any more.
     #[expect(clippy::disallowed_methods, reason = "it only computes")]

@@ -7,7 +7,7 @@ use std::fmt;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet};
 use async_graphql::{Name, PathSegment, ServerError};
 
-use super::nulls::FieldTypes;
+use super::field_types::FieldTypes;
 
 /// Root fields that are told one by one.
 const TOLD: usize = 5;

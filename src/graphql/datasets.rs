@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     ApiError,
+    budget::budget,
     catalogue::DataMode,
     connection_inputs::each,
     connections::Connection,
@@ -191,7 +192,10 @@ impl Dataset {
         #[graphql(desc = "How many, 0 to 100.", default = 100)] first: Option<i32>,
         #[graphql(desc = "A cursor of these rows: what follows it.")] after: Option<String>,
     ) -> Result<Option<DatasetRowPage>, ApiError> {
+        let budget = budget(ctx)?;
+        let _turn = budget.turn().await?;
         let page = services(ctx)?.datasets.rows(viewer(ctx)?, &self.0, first, after.as_deref()).await?;
+        budget.charge(page.as_ref().map_or(0, datasets::RowPage::bytes))?;
         Ok(page.map(DatasetRowPage::try_from).transpose()?)
     }
 

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::{Error as ParseError, parse_query, types::OperationType};
-use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Variables};
-use futures_util::future::BoxFuture;
+use async_graphql::{Context, ObjectType, Schema, SubscriptionType};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
-use sha2::{Digest, Sha256};
 
 use super::asks::Asks;
+use super::budget::{self, Budget};
 use super::documents::{Document, Documents};
+use super::engine::Engine;
 use super::errors::{self, ApiError, Code};
-use super::guard;
+use super::field_types::{self, FieldTypes};
+use super::guard::Guard;
 use super::kept_answers::{Found, IdempotencyKey, KeptAnswers};
-use super::loaders::Loaders;
-use super::nulls::FieldTypes;
+use super::prepared::{Asked, Prepared};
 use super::request::{RawRequest, RequestId};
 use super::response::{Event, Refusal, Response};
 use super::wording::Wording;
@@ -43,7 +43,10 @@ pub struct Api(Arc<Parts>);
 
 struct Parts {
     engine: Box<dyn Engine>,
-    limits: Limits,
+    /// The same, which charges each field of an answer to its budget.
+    metered: Box<dyn Engine>,
+    guard: Guard,
+    answer_bytes: usize,
     documents: Documents,
     wording: Wording,
     types: FieldTypes,
@@ -64,9 +67,11 @@ pub enum Answered {
 }
 
 impl Api {
-    /// The API of `schema` within `limits`.
+    /// The API of `schema` within `limits`; `metered` is the same with a [meter](super::schema::build_metered).
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub fn new<Q, M, S>(
         schema: Schema<Q, M, S>,
+        metered: Schema<Q, M, S>,
         limits: Limits,
         kept_answers: KeptAnswers,
         telemetry: Telemetry,
@@ -79,12 +84,16 @@ impl Api {
         M: ObjectType + 'static,
         S: SubscriptionType + 'static,
     {
-        let wording = Wording::new(schema.names());
+        // Where the schema is not described, errors name nothing of it either.
+        let wording = Wording::new(schema.names().into_iter().filter(|_| limits.introspection));
         let documents = Documents::new(limits.kept_documents_bytes);
-        let types = FieldTypes::read(&schema.sdl());
+        let definitions = field_types::definitions(&schema.sdl());
+        let types = FieldTypes::read(&definitions);
         Self(Arc::new(Parts {
             engine: Box::new(schema),
-            limits,
+            metered: Box::new(metered),
+            answer_bytes: limits.answer_bytes,
+            guard: Guard::new(limits, &definitions, &types),
             documents,
             wording,
             types,
@@ -110,18 +119,28 @@ impl Api {
         let operation = document.operation(operation_name.as_deref()).ok_or_else(|| {
             Refusal::invalid("The document has no such operation, or several and none is named.", Vec::new())
         })?;
-        guard::check_operation(operation, &document.parsed, &variables, &self.0.limits)?;
+        let fields = self.0.guard.check_operation(operation, &document.parsed, &variables, &self.0.types)?;
         let asks = Asks::of(operation, &document.parsed, &self.0.types);
-        Ok(Prepared { document, operation_name, asks, variables, idempotency_key, id })
+        let (heavy, budget) = (fields > budget::LIGHT, self.budget());
+        Ok(Prepared { document, operation_name, asks, variables, idempotency_key, id, heavy, budget })
+    }
+
+    /// A budget for one answer, or for those of a batch.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.0.answer_bytes)
+    }
+
+    fn engine_for(&self, prepared: &Prepared) -> &dyn Engine {
+        if prepared.heavy { &*self.0.metered } else { &*self.0.engine }
     }
 
     fn document(&self, text: &str) -> Result<Arc<Document>, Refusal> {
         if let Some(document) = self.0.documents.get(text) {
             return Ok(document);
         }
-        guard::check_text(text, &self.0.limits)?;
+        self.0.guard.check_text(text)?;
         let parsed = parse_query(text).map_err(|error| unparsable(&error))?;
-        guard::check_document(&parsed, &self.0.limits)?;
+        self.0.guard.check_document(&parsed)?;
         let document = Arc::new(Document { text: text.into(), parsed });
         self.0.documents.keep(&document);
         Ok(document)
@@ -157,7 +176,10 @@ impl Api {
             return Refusal::invalid("A subscription needs a websocket, or Accept: text/event-stream.", Vec::new())
                 .into();
         }
-        let (id, kind, asked) = (prepared.id, prepared.operation(), prepared.asked());
+        let (id, kind, asked, budget) = (prepared.id, prepared.operation(), prepared.asked(), prepared.budget.clone());
+        if budget.is_overdrawn() {
+            return Refusal::about_document(budget.exceeded(), id).into();
+        }
         if kind == OperationType::Mutation && viewer.is_some_and(Viewer::is_read_only) {
             return forbidden(id);
         }
@@ -167,9 +189,13 @@ impl Api {
             let done = self.0.tasks.spawn("mutation", running).await.ok();
             done.map(|(answer, passing)| self.finish(answer, &asked, id).passing(passing))
         } else {
-            let running = self.0.engine.execute(prepared.request(viewer));
-            let done = AssertUnwindSafe(running).catch_unwind().await.ok();
-            done.map(|answer| self.finish(answer, &asked, id))
+            let running = AssertUnwindSafe(self.engine_for(&prepared).execute(prepared.request(viewer))).catch_unwind();
+            tokio::select! {
+                biased;
+                done = running => done.ok().map(|answer| self.finish(answer, &asked, id)),
+                // What is written by then goes with the future.
+                () = budget.overdraft() => Some(Refusal::about_document(budget.exceeded(), id).into()),
+            }
         };
         let answer = answer.unwrap_or_else(|| panicked(id));
         if viewer.is_none() && answer.has(Code::Unauthenticated) {
@@ -184,7 +210,7 @@ impl Api {
         let mut times = 1;
         loop {
             let work = Arc::<Work>::default();
-            let answer = work.scope(self.0.engine.execute(prepared.request(viewer.as_ref()))).await;
+            let answer = work.scope(self.engine_for(&prepared).execute(prepared.request(viewer.as_ref()))).await;
             let [chance] = random::<1>(&*self.0.entropy);
             if answer.is_ok() || !work.may_be_done_again() || !retries::pause(times, chance).await {
                 return (answer, work.met_what_passes());
@@ -251,8 +277,9 @@ impl Api {
         let (api, id, asked) = (self.clone(), prepared.id, prepared.asked());
         span::record_operation(prepared.asks.kind(), &prepared.asks);
         let mut running = self.0.telemetry.operations.run(prepared.asks.field().to_owned());
-        let answers = AssertUnwindSafe(self.0.engine.stream(prepared.request(Some(viewer)))).catch_unwind();
-        let events = answers.map(move |answer| {
+        let (stream, budget) = (self.engine_for(&prepared).stream(prepared.request(Some(viewer))), prepared.budget);
+        let events = AssertUnwindSafe(stream).catch_unwind().map(move |answer| {
+            budget.renew();
             let answer = answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id));
             let code = answer.code();
             let event = Event::of(answer);
@@ -340,110 +367,12 @@ fn panicked(id: RequestId) -> Response {
     Response::executed(async_graphql::Value::Null, vec![errors::told(id)])
 }
 
-/// A guarded request, ready to run.
-pub struct Prepared {
-    document: Arc<Document>,
-    operation_name: Option<String>,
-    asks: Asks,
-    variables: Variables,
-    idempotency_key: Option<IdempotencyKey>,
-    id: RequestId,
-}
-
-/// What an answer is to.
-struct Asked {
-    document: Arc<Document>,
-    operation_name: Option<String>,
-}
-
-impl Prepared {
-    fn asked(&self) -> Asked {
-        Asked { document: Arc::clone(&self.document), operation_name: self.operation_name.clone() }
-    }
-
-    /// Whether it is a query, a mutation or a subscription.
-    pub fn operation(&self) -> OperationType {
-        self.asks.kind
-    }
-
-    /// What names it to its sender, if it is a mutation: nothing else is done twice by being sent twice.
-    fn idempotency_key(&self) -> Option<IdempotencyKey> {
-        self.idempotency_key.clone().filter(|_| self.operation() == OperationType::Mutation)
-    }
-
-    /// What makes two subscriptions the same, for viewers who see the same: their events are equal, byte for byte.
-    pub fn key(&self, eyes: String) -> SubscriptionKey {
-        SubscriptionKey {
-            document: Arc::clone(&self.document.text),
-            operation: self.operation_name.clone(),
-            // Sorted by name: `Variables` is a tree.
-            variables: serde_json::to_string(&self.variables).unwrap_or_default(),
-            eyes,
-        }
-    }
-
-    /// How often the operation asks the root field that it asks most often: more than once under other names.
-    pub fn repetitions(&self) -> u32 {
-        let operation = self.document.operation(self.operation_name.as_deref());
-        operation.map_or(1, |operation| guard::repetitions(operation, &self.document.parsed))
-    }
-
-    /// SHA-256 of what is asked, in hexadecimal digits.
-    fn fingerprint(&self) -> String {
-        // Sorted by name: `Variables` is a tree.
-        let asked = (&self.document.text, &self.operation_name, &self.variables);
-        format!("{:x}", Sha256::digest(serde_json::to_vec(&asked).unwrap_or_default()))
-    }
-
-    fn request(&self, viewer: Option<&Viewer>) -> Request {
-        // The text is only for the executor's own parser and its extensions, neither of which runs.
-        let mut request = Request::new("").variables(self.variables.clone());
-        request.operation_name.clone_from(&self.operation_name);
-        request.set_parsed_query(self.document.parsed.clone());
-        match viewer {
-            Some(viewer) => request.data(viewer.clone()).data(Loaders::default()),
-            None => request,
-        }
-    }
-}
-
-/// Names a subscription by what it sends: document, operation, variables, and the eyes that look (workspace and what may be seen).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SubscriptionKey {
-    pub document: Arc<str>,
-    pub operation: Option<String>,
-    pub variables: String,
-    pub eyes: String,
-}
-
 /// Who asks, for resolvers.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when nobody does.
 pub(super) fn viewer<'c>(context: &Context<'c>) -> Result<&'c Viewer, ApiError> {
     context.data_opt::<Viewer>().ok_or_else(|| Error::Unauthenticated.into())
-}
-
-/// A schema, whatever its root types.
-trait Engine: Send + Sync {
-    fn execute(&self, request: Request) -> BoxFuture<'static, async_graphql::Response>;
-    fn stream(&self, request: Request) -> BoxStream<'static, async_graphql::Response>;
-}
-
-impl<Q, M, S> Engine for Schema<Q, M, S>
-where
-    Q: ObjectType + 'static,
-    M: ObjectType + 'static,
-    S: SubscriptionType + 'static,
-{
-    fn execute(&self, request: Request) -> BoxFuture<'static, async_graphql::Response> {
-        let schema = self.clone();
-        async move { schema.execute(request).await }.boxed()
-    }
-
-    fn stream(&self, request: Request) -> BoxStream<'static, async_graphql::Response> {
-        self.execute_stream(request)
-    }
 }
 
 #[cfg(test)]
@@ -479,7 +408,16 @@ mod tests {
         let kept_answers = KeptAnswers::new(db, vault, clock.clone(), entropy.clone());
         let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
         let telemetry = Telemetry::new(clock.now());
-        let api = Api::new(schema, Limits::default(), kept_answers, telemetry, entropy.clone(), None, Tasks::default());
+        let api = Api::new(
+            schema.clone(),
+            schema,
+            Limits::default(),
+            kept_answers,
+            telemetry,
+            entropy.clone(),
+            None,
+            Tasks::default(),
+        );
         let ids = RequestIds::new(clock, entropy);
         let answer = async |query: &str| {
             let request = RawRequest { query: query.to_owned(), ..RawRequest::default() };

@@ -6,7 +6,8 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `execution.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `prepared.rs`, `execution.rs`, `engine.rs`, `budget.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
+//! | `field_types.rs` | what the fields of the schema are, for those who judge what is asked |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
@@ -22,6 +23,7 @@ pub mod attempts;
 pub mod audit;
 pub mod authorizations;
 mod beside;
+mod budget;
 pub mod catalogue;
 pub mod changes;
 pub mod connect;
@@ -33,9 +35,11 @@ pub mod dataset_changes;
 pub mod datasets;
 pub mod disconnections;
 mod documents;
+mod engine;
 pub mod errors;
 pub mod event_cursor;
 mod execution;
+mod field_types;
 mod guard;
 mod kept_answers;
 pub mod links;
@@ -47,6 +51,7 @@ mod nulls;
 pub mod page;
 pub mod people;
 pub mod people_changes;
+mod prepared;
 mod request;
 mod response;
 mod rows;
@@ -57,12 +62,14 @@ pub mod upkeep;
 pub mod user_error;
 mod wording;
 
+pub use budget::Budget;
 pub use errors::ApiError;
-pub use execution::{Answered, Api, Prepared, SubscriptionKey};
+pub use execution::{Answered, Api};
 pub use kept_answers::{IdempotencyKey, KeptAnswers};
+pub use prepared::{Prepared, SubscriptionKey};
 pub use request::{RawRequest, RequestId, RequestIds};
 pub use response::{Event, Refusal, Response, Subject};
-pub use schema::{Schema, build, sdl};
+pub use schema::{Schema, build, build_metered, sdl};
 pub use services::Services;
 
 use services::services;

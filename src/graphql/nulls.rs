@@ -4,67 +4,12 @@
 //! The executor leaves such a field out instead. What it left out is found by the errors' paths, so that an answer
 //! without errors costs nothing here.
 
-use std::collections::HashMap;
+use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type};
+use async_graphql::{Name, PathSegment, ServerError, Value};
 
-use async_graphql::parser::{
-    parse_schema,
-    types::{
-        BaseType, ExecutableDocument, FieldDefinition, OperationDefinition, OperationType, Selection, SelectionSet,
-        Type, TypeKind, TypeSystemDefinition,
-    },
-};
-use async_graphql::{Name, PathSegment, Positioned, ServerError, Value};
-
-/// Which type every field of a schema has.
-#[derive(Debug, Default)]
-pub(super) struct FieldTypes {
-    by_type: HashMap<Name, HashMap<Name, Type>>,
-    /// Of queries, mutations and subscriptions.
-    roots: [Option<Name>; 3],
-}
+use super::field_types::{FieldTypes, base};
 
 impl FieldTypes {
-    /// Reads a schema from its text.
-    pub(super) fn read(sdl: &str) -> Self {
-        let mut types = Self::default();
-        // A schema writes text that it can read; one that it cannot read leaves the answers as the executor writes them.
-        let definitions = parse_schema(sdl).map(|document| document.definitions).unwrap_or_default();
-        for definition in definitions {
-            match definition {
-                TypeSystemDefinition::Schema(schema) => {
-                    let of = |root: Option<Positioned<Name>>| root.map(|name| name.node);
-                    let schema = schema.node;
-                    types.roots = [of(schema.query), of(schema.mutation), of(schema.subscription)];
-                }
-                TypeSystemDefinition::Type(definition) => {
-                    let (name, kind) = (definition.node.name.node, definition.node.kind);
-                    if let TypeKind::Object(of) = kind {
-                        types.by_type.insert(name, by_name(of.fields));
-                    } else if let TypeKind::Interface(of) = kind {
-                        types.by_type.insert(name, by_name(of.fields));
-                    }
-                }
-                TypeSystemDefinition::Directive(_) => {}
-            }
-        }
-        types
-    }
-
-    fn root(&self, kind: OperationType) -> Option<&Name> {
-        match kind {
-            OperationType::Query => self.roots[0].as_ref(),
-            OperationType::Mutation => self.roots[1].as_ref(),
-            OperationType::Subscription => self.roots[2].as_ref(),
-        }
-    }
-
-    /// Whether operations of this kind can ask for `field`, introspection included.
-    pub(super) fn has_root(&self, kind: OperationType, field: &Name) -> bool {
-        let ours = self.root(kind).and_then(|root| self.by_type.get(root));
-        ours.is_some_and(|fields| fields.contains_key(field))
-            || matches!(field.as_str(), "__typename" | "__schema" | "__type")
-    }
-
     /// Puts null into `data`, the answer to `operation`, for each of `errors`.
     pub(super) fn complete(
         &self,
@@ -86,10 +31,6 @@ impl FieldTypes {
             }
         }
     }
-}
-
-fn by_name(fields: Vec<Positioned<FieldDefinition>>) -> HashMap<Name, Type> {
-    fields.into_iter().map(|field| (field.node.name.node, field.node.ty.node)).collect()
 }
 
 fn put_null(value: &mut Value, path: &[PathSegment]) {
@@ -159,7 +100,7 @@ impl<'a> Asked<'a> {
             match &item.node {
                 Selection::Field(field) => {
                     let field = &field.node;
-                    let ty = self.types.by_type.get(on).and_then(|fields| fields.get(&field.name.node));
+                    let ty = self.types.field(on, &field.name.node).map(|of| &of.ty);
                     if let Some(ty) = ty.filter(|_| field.response_key().node == key) {
                         found.push((ty, &field.selection_set.node));
                     }
@@ -180,14 +121,6 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The name of what a type is, or is a list of.
-fn base(ty: &Type) -> &Name {
-    match &ty.base {
-        BaseType::Named(name) => name,
-        BaseType::List(of) => base(of),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use async_graphql::parser::parse_query;
@@ -195,6 +128,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::graphql::field_types::definitions;
 
     const SCHEMA: &str = "
         schema { query: Query }
@@ -215,7 +149,7 @@ mod tests {
             })
             .collect();
         let mut data = Value::from_json(data).unwrap();
-        FieldTypes::read(SCHEMA).complete(&mut data, &operation.node, &document, &errors);
+        FieldTypes::read(&definitions(SCHEMA)).complete(&mut data, &operation.node, &document, &errors);
         data.into_json().unwrap()
     }
 

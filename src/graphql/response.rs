@@ -43,9 +43,14 @@ impl Refusal {
         Self { errors: vec![errors::coded(Code::Unavailable, message, Vec::new())], subject: Subject::Request }
     }
 
-    /// A document that only somebody who is signed in may ask.
+    /// A document that only a viewer may ask.
     pub(super) fn nobody_asks(id: RequestId) -> Self {
-        Self { subject: Subject::Document, ..Self::because(Error::Unauthenticated, id) }
+        Self::about_document(Error::Unauthenticated, id)
+    }
+
+    /// A document whose answer `error` keeps from being given.
+    pub(super) fn about_document(error: Error, id: RequestId) -> Self {
+        Self { subject: Subject::Document, ..Self::because(error, id) }
     }
 
     /// The code that it is refused with.

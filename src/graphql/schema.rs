@@ -7,6 +7,7 @@ use super::{
     attempts::{AttemptsQuery, AttemptsSubscription},
     audit::AuditQuery,
     authorizations::AuthorizationsQuery,
+    budget::Meter,
     catalogue::CatalogueQuery,
     changes::{ChangesQuery, ChangesSubscription},
     connect::ConnectMutation,
@@ -68,6 +69,11 @@ pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 /// The schema over these rooms.
 pub fn build(services: Services) -> Schema {
     builder().data(services).finish()
+}
+
+/// The same, which charges each field that it writes to the [budget](super::Budget) of its answer. Slower: for heavy answers.
+pub fn build_metered(services: Services) -> Schema {
+    builder().data(services).extension(Meter).finish()
 }
 
 /// The schema as text, with its descriptions: the same for the same code, whatever the configuration.

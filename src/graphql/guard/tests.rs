@@ -2,15 +2,32 @@ use async_graphql::parser::parse_query;
 use async_graphql::{Variables, value};
 
 use super::*;
+use crate::graphql::field_types::definitions;
 use crate::graphql::response::Response;
+use crate::graphql::sdl;
+
+fn guard(limits: Limits) -> (Guard, FieldTypes) {
+    let definitions = definitions(&sdl());
+    let types = FieldTypes::read(&definitions);
+    (Guard::new(limits, &definitions, &types), types)
+}
+
+fn weigh_with(text: &str, variables: Variables, limits: Limits) -> Result<u64, Refusal> {
+    let (guard, types) = guard(limits);
+    guard.check_text(text)?;
+    let document = parse_query(text).expect("the text parses");
+    guard.check_document(&document)?;
+    let (_, operation) = document.operations.iter().next().expect("there is an operation");
+    guard.check_operation(&operation.node, &document, &variables, &types)
+}
 
 fn judge_with(text: &str, variables: Variables) -> Result<(), Refusal> {
-    let limits = Limits::default();
-    check_text(text, &limits)?;
-    let document = parse_query(text).expect("the text parses");
-    check_document(&document, &limits)?;
-    let (_, operation) = document.operations.iter().next().expect("there is an operation");
-    check_operation(&operation.node, &document, &variables, &limits)
+    weigh_with(text, variables, Limits::default()).map(drop)
+}
+
+fn weight(text: &str) -> u64 {
+    let Ok(weight) = weigh_with(text, Variables::default(), Limits::default()) else { panic!("{text} is refused") };
+    weight
 }
 
 fn judge(text: &str) -> Result<(), Refusal> {
@@ -128,14 +145,98 @@ fn a_mutation_of_many_accounts_weighs_what_it_answers_for_each() {
 
 #[test]
 fn brackets_within_strings_and_comments_do_not_nest() {
+    let (judges, _) = guard(Limits::default());
     let text = format!(r#"{{ a(b: "{0}", c: """{0} \""" " {0}""") # {0} "#, "{".repeat(100));
-    assert!(check_text(&format!("{text}\n}}"), &Limits::default()).is_ok());
-    assert!(check_text(r#"{ a(b: "\"[[[", c: "never closed"#, &Limits::default()).is_ok());
+    assert!(judges.check_text(&format!("{text}\n}}")).is_ok());
+    assert!(judges.check_text(r#"{ a(b: "\"[[[", c: "never closed"#).is_ok());
+}
+
+#[test]
+fn a_page_has_the_size_that_the_executor_will_give_it() {
+    let nodes = |asks: &str| weight(&format!("{{ clients{asks} {{ nodes {{ id }} }} }}"));
+    assert_eq!((nodes(""), nodes("(first: 7)"), nodes("(last: 7)"), nodes("(first: null)")), (52, 9, 9, 52));
+    // By a variable's default, by one that is given, and by none.
+    let text = "query ($n: Int = 100, $none: Int) { clients(first: $n, last: $none) { nodes { id } } }";
+    let given = |variables| weigh_with(text, variables, Limits::default()).unwrap_or_default();
+    assert_eq!(given(Variables::default()), 102);
+    assert_eq!(given(Variables::from_value(value!({ "n": 2 }))), 4);
+    assert_eq!(given(Variables::from_value(value!({ "n": null, "none": 3 }))), 5);
+    // As the schema says, where it says it.
+    assert_eq!(weight("{ dataset(id: 1) { rows { nodes } } }"), 103);
+    // The page counts for its rows, and not for what stands beside them.
+    assert_eq!(weight("{ clients(first: 100) { totalCount pageInfo { hasNextPage } nodes { id } } }"), 105);
+}
+
+#[test]
+fn lists_that_are_no_pages_weigh_what_they_may_hold() {
+    for (text, most) in [
+        ("{ node(id: 1) { ... on Connection { sharedWith { id } } } }", 50),
+        ("{ authorizationAttempt(id: 1) { connections { id } } }", 100),
+        ("{ connections { nodes { authorization { scopes } } } }", 2_500),
+        ("{ connectionChanges(after: \"a\", first: 3) { nodes { clients { id } } } }", 300),
+    ] {
+        let weight = weight(text);
+        assert!(weight > most && weight < most * 2, "{text} weighs {weight}");
+    }
+    let nodes = "query ($ids: [ID!]! = [1, 2, 3]) { nodes(ids: $ids) { id } }";
+    assert_eq!(weight(nodes), 4);
+}
+
+#[test]
+fn a_value_with_a_variable_that_is_not_given_is_weighed_all_the_same() {
+    let rows = "{accountId: \"1\"}, ".repeat(500);
+    let text = format!(
+        "mutation ($unsaid: ID) {{ connectAccounts(input: {{ authorizationId: $unsaid, accounts: [{rows}] }}) {{ results {{ \
+         connection {{ disconnections(first: 100) {{ nodes {{ id }} }} }} }} }} }}"
+    );
+    assert!(refusal(&text).contains("50000 fields"));
+}
+
+#[test]
+fn what_asks_a_provider_weighs_more_than_what_is_known_here() {
+    let aliases: String =
+        (0..100).map(|n| format!("a{n}: availableAccounts(first: 1) {{ nodes {{ accountId }} }} ")).collect();
+    let text = format!("{{ authorization(id: 1) {{ {aliases} }} }}");
+    assert!(refusal(&text).contains("50000 fields"));
 }
 
 #[test]
 fn the_usual_introspection_query_passes() {
     assert!(judge(include_str!("introspection.graphql")).is_ok());
+}
+
+#[test]
+fn introspection_that_walks_in_circles_is_refused() {
+    let circle = |depth: usize| {
+        let rounds = "possibleTypes { interfaces { ".repeat(depth);
+        format!("{{ __type(name: \"Node\") {{ {rounds} name {} }} }}", "} } ".repeat(depth))
+    };
+    assert!(judge(&circle(1)).is_ok());
+    let fields = "{ __schema { types { fields { type { fields { type { fields { args { name } } } } } } } } }";
+    let args = "{ __schema { directives { args { type { fields { args { type { inputFields { type { enumValues { name } } } } } } } } } } }";
+    let fragments = "{ ...Q } fragment Q on Query { __schema { types { ...T } } }
+        fragment T on __Type { possibleTypes { ...U } fields { type { ...U } } }
+        fragment U on __Type { fields { type { fields { type { possibleTypes { name } } } } } }";
+    let aliases: String = (0..60).map(|n| format!("a{n}: types {{ fields {{ args {{ name }} }} }} ")).collect();
+    for text in [&circle(6), fields, args, fragments, &format!("{{ __schema {{ {aliases} }} }}")] {
+        let said = refusal(text);
+        assert!(said.contains("TOO_COMPLEX") && said.contains("of the schema"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_describe_its_schema_refuses_introspection_and_nothing_else() {
+    let off = || Limits { introspection: false, ..Limits::default() };
+    let judged = |text: &str| weigh_with(text, Variables::default(), off());
+    for text in [
+        "{ __schema { description } }",
+        "{ a: __type(name: \"Query\") { name } }",
+        "{ ... { __schema { types { name } } } }",
+    ] {
+        let said = Response::from(judged(text).expect_err(text)).to_json();
+        assert!(said.contains("PATCHBAY_INTROSPECTION"), "{said}");
+    }
+    assert!(judged("{ __typename viewer { __typename id } }").is_ok());
 }
 
 #[test]
@@ -145,8 +246,9 @@ fn the_largest_texts_within_the_limits_do_not_overwhelm_the_parser() {
     let comments = format!("{{ a {} b }}", "#\n,".repeat(43_000));
     let unclosed = format!("{}{}", "{a(b:1)@c(d:2)".repeat(55), " # x".repeat(30_000));
     let lists = format!("{{ a(b: {}) }}", "[[[[[[[[[[]]]]]]]]]]".repeat(240));
+    let (judges, _) = guard(Limits::default());
     for text in [comment, string, comments, unclosed, lists] {
-        check_text(&text, &Limits::default()).expect("it is within the limits");
+        judges.check_text(&text).expect("it is within the limits");
         // Whether it is a document does not matter; a stack that overflows would end the test.
         let _ = parse_query(&text);
     }

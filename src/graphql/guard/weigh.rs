@@ -1,87 +1,132 @@
-//! How many fields an answer may hold: what stands within a page counts once for each of its nodes.
-//!
-//! The contract makes pages easy to see without the schema: a page is a field that selects `nodes` or `edges`, of the size that
-//! `first` or `last` says, and a list by ids is as long as its argument `ids`. A mutation of many `accounts` answers for each.
-
-use std::collections::HashMap;
+//! How many fields an answer may hold, with the variables as the executor will have them: what stands within a list counts
+//! once for each of its items.
 
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
-use async_graphql::{Value, Variables, from_value};
+use async_graphql::{Name, Value, Variables, from_value};
 
-/// What a page holds that does not say its size.
-const DEFAULT_PAGE: u64 = 50;
-/// What no page exceeds.
-const LARGEST_PAGE: u64 = 100;
+use super::lengths::{self, Asked, Lengths};
+use crate::graphql::field_types::{FieldTypes, base, is_list};
 
-/// The fields that the answer to `operation` may hold. The document has been measured: its fragments form no circle.
-pub(super) fn weight(operation: &OperationDefinition, document: &ExecutableDocument, variables: &Variables) -> u64 {
-    Scales { document, variables, fragments: HashMap::new() }.selection_set(&operation.selection_set.node).fields
+/// What an answer may hold; every sum saturates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// Fields, those apart that describe the schema.
+    pub(super) fields: u64,
+    /// Fields below `__schema` and `__type`.
+    pub(super) introspected: u64,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Weight {
-    fields: u64,
-    /// It selects `nodes` or `edges`: what holds it is a page.
-    lists_nodes: bool,
+impl Weight {
+    fn of(fields: u64) -> Self {
+        Self { fields, introspected: 0 }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            fields: self.fields.saturating_add(other.fields),
+            introspected: self.introspected.saturating_add(other.introspected),
+        }
+    }
+
+    fn times(self, count: u64) -> Self {
+        Self { fields: self.fields.saturating_mul(count), introspected: self.introspected.saturating_mul(count) }
+    }
 }
 
-struct Scales<'d> {
-    document: &'d ExecutableDocument,
-    variables: &'d Variables,
-    fragments: HashMap<&'d str, Weight>,
+/// What fields are weighed by.
+pub(super) struct Scales<'s> {
+    pub(super) types: &'s FieldTypes,
+    pub(super) lengths: &'s Lengths,
+    pub(super) document: &'s ExecutableDocument,
+    pub(super) operation: &'s OperationDefinition,
+    pub(super) variables: &'s Variables,
 }
 
-impl<'d> Scales<'d> {
-    fn selection_set(&mut self, set: &'d SelectionSet) -> Weight {
+impl<'s> Scales<'s> {
+    /// The weight of the operation. Its document has been measured: fragments form no circle, and what is selected can be
+    /// walked.
+    pub(super) fn weigh(&self) -> Weight {
+        let root = self.types.root(self.operation.ty);
+        self.selection_set(&self.operation.selection_set.node, root, Asked::default())
+    }
+
+    /// What an object of the type `on` holds of `set`; `above` is what the field asked that it came of. Of what the schema
+    /// does not have, the executor will say so.
+    fn selection_set(&self, set: &SelectionSet, on: Option<&Name>, above: Asked) -> Weight {
         set.items.iter().fold(Weight::default(), |sum, selection| {
-            let part = match &selection.node {
-                Selection::Field(field) => self.field(&field.node),
-                Selection::InlineFragment(fragment) => self.selection_set(&fragment.node.selection_set.node),
-                Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node),
-            };
-            Weight { fields: sum.fields.saturating_add(part.fields), lists_nodes: sum.lists_nodes || part.lists_nodes }
+            sum.plus(match &selection.node {
+                Selection::Field(field) => self.field(&field.node, on, above),
+                Selection::InlineFragment(fragment) => {
+                    let fragment = &fragment.node;
+                    let on = fragment.type_condition.as_ref().map(|condition| &condition.node.on.node).or(on);
+                    self.selection_set(&fragment.selection_set.node, on, above)
+                }
+                Selection::FragmentSpread(spread) => {
+                    let fragment = self.document.fragments.get(&spread.node.fragment_name.node);
+                    fragment.map_or_else(Weight::default, |fragment| {
+                        let fragment = &fragment.node;
+                        let on = &fragment.type_condition.node.on.node;
+                        self.selection_set(&fragment.selection_set.node, Some(on), above)
+                    })
+                }
+            })
         })
     }
 
-    fn field(&mut self, field: &'d Field) -> Weight {
-        let within = self.selection_set(&field.selection_set.node);
-        let times = if within.lists_nodes { self.page_size(field) } else { self.named(field) };
-        Weight {
-            fields: within.fields.saturating_mul(times).saturating_add(1),
-            lists_nodes: matches!(field.name.node.as_str(), "nodes" | "edges"),
-        }
-    }
-
-    fn fragment(&mut self, name: &str) -> Weight {
-        let Some((name, fragment)) = self.document.fragments.get_key_value(name) else { return Weight::default() };
-        if let Some(weight) = self.fragments.get(name.as_str()) {
-            return *weight;
-        }
-        let weight = self.selection_set(&fragment.node.selection_set.node);
-        self.fragments.insert(name, weight);
-        weight
-    }
-
-    fn page_size(&self, field: &Field) -> u64 {
-        let asked = ["first", "last"].into_iter().find_map(|name| from_value::<u64>(self.argument(field, name)?).ok());
-        asked.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE)
-    }
-
-    /// How many things the field's arguments name, each of which it answers for.
-    fn named(&self, field: &Field) -> u64 {
-        let accounts = || match self.argument(field, "input")? {
-            Value::Object(mut input) => input.swap_remove("accounts"),
-            _ => None,
+    fn field(&self, field: &Field, on: Option<&Name>, above: Asked) -> Weight {
+        let (set, name) = (&field.selection_set.node, field.name.node.as_str());
+        let known = on.and_then(|on| self.types.field(on, name).map(|of| (on.as_str(), of)));
+        let Some((on, of)) = known else {
+            return Weight::of(1).plus(self.selection_set(set, None, Asked::default()));
         };
-        match self.argument(field, "ids").or_else(accounts) {
-            Some(Value::List(named)) => u64::try_from(named.len()).unwrap_or(u64::MAX).max(1),
-            _ => 1,
+        let own = Asked {
+            page: self.page_size(field).or(of.first),
+            ids: self.argument(field, "ids").map(|ids| named(&ids)),
+            accounts: self.argument(field, "input").as_ref().and_then(|input| member(input, "accounts")).map(named),
+            everything: lengths::is_everything(on, name, above),
+        };
+        let within = match set.items.is_empty() {
+            true => Weight::of(1),
+            false => self.selection_set(set, Some(base(&of.ty)), own),
+        };
+        let held = match (is_list(&of.ty), set.items.is_empty()) {
+            (true, _) => within.times(self.lengths.of(on, name, &of.ty, above, own)),
+            (false, true) => Weight::default(),
+            (false, false) => within,
+        };
+        let weight = Weight::of(lengths::cost(on, name)).plus(held);
+        match name {
+            "__schema" | "__type" => Weight { fields: 0, introspected: weight.fields },
+            _ => weight,
         }
     }
 
-    /// The value of an argument; none when it is absent or its variable is.
-    fn argument(&self, field: &Field, name: &str) -> Option<Value> {
-        let value = field.get_argument(name)?.node.clone();
-        value.into_const_with(|variable| self.variables.get(&variable).cloned().ok_or(())).ok()
+    fn page_size(&self, field: &Field) -> Option<u64> {
+        let asked = |name| from_value::<Option<u64>>(self.argument(field, name)?).ok().flatten();
+        ["first", "last"].into_iter().find_map(asked)
     }
+
+    /// The value of an argument with its variables; none when it is absent. A variable that is not given has its default, or
+    /// is null.
+    fn argument(&self, field: &Field, name: &str) -> Option<async_graphql::Value> {
+        let value = field.get_argument(name)?.node.clone();
+        value.into_const_with(|variable| Ok::<_, ()>(self.variable(&variable))).ok()
+    }
+
+    fn variable(&self, name: &Name) -> Value {
+        let given = self.variables.get(name).cloned();
+        given.unwrap_or_else(|| {
+            let defined = self.operation.variable_definitions.iter().find(|it| it.node.name.node == *name);
+            defined.and_then(|it| it.node.default_value.as_ref()).map(|it| it.node.clone()).unwrap_or_default()
+        })
+    }
+}
+
+/// How many things a value names: a single one stands for a list of one (GraphQL specification, section 3.11).
+fn named(value: &Value) -> u64 {
+    if let Value::List(items) = value { lengths::count(items.len()) } else { 1 }
+}
+
+fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    if let Value::Object(members) = value { members.get(name) } else { None }
 }
