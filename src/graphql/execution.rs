@@ -190,11 +190,14 @@ impl Api {
             done.map(|(answer, passing)| self.finish(answer, &asked, id).passing(passing))
         } else {
             let running = AssertUnwindSafe(self.engine_for(&prepared).execute(prepared.request(viewer))).catch_unwind();
-            tokio::select! {
-                biased;
-                done = running => done.ok().map(|answer| self.finish(answer, &asked, id)),
+            let done = tokio::select! {
+                done = running => done.ok(),
                 // What is written by then goes with the future.
-                () = budget.overdraft() => Some(Refusal::about_document(budget.exceeded(), id).into()),
+                () = budget.overdraft() => None,
+            };
+            match done {
+                _ if budget.is_overdrawn() => Some(Refusal::about_document(budget.exceeded(), id).into()),
+                done => done.map(|answer| self.finish(answer, &asked, id)),
             }
         };
         let answer = answer.unwrap_or_else(|| panicked(id));

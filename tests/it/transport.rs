@@ -1,5 +1,6 @@
 //! The ways in, as clients of every kind meet them: HTTP, event streams, websockets.
 
+mod answers;
 mod documents;
 mod event_stream;
 mod http;
