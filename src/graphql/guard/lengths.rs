@@ -18,7 +18,7 @@ const ASKS_A_PROVIDER: u64 = 500;
 /// What bounds a list that is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
-    /// It holds no more.
+    /// It holds no more, or rarely does: what it holds beyond is charged by its bytes.
     Most(u64),
     /// One for each of the field's own argument `ids`.
     Ids,
@@ -28,29 +28,29 @@ enum Bound {
 
 /// The lists that are no pages.
 const LISTS: &[(&str, &str, Bound)] = &[
-    ("Authorization", "missingScopes", Bound::Most(50)),
-    ("Authorization", "scopes", Bound::Most(50)),
+    ("Authorization", "missingScopes", Bound::Most(10)),
+    ("Authorization", "scopes", Bound::Most(20)),
     ("AuthorizationAttempt", "connections", Bound::Most(100)),
     ("AuthorizationAttempt", "stillDisconnected", Bound::Most(100)),
     ("AvailableAccount", "connections", Bound::Most(100)),
     ("ConnectAccountsPayload", "results", Bound::Accounts),
-    ("Connection", "sharedWith", Bound::Most(50)),
+    ("Connection", "sharedWith", Bound::Most(20)),
     ("ConnectionsChange", "addedConnections", Bound::Most(100)),
     ("ConnectionsChange", "clients", Bound::Most(100)),
     ("ConnectionsChange", "connections", Bound::Most(100)),
     ("ConnectionsChange", "removedConnectionIds", Bound::Most(100)),
     ("Connector", "fields", Bound::Most(20)),
-    ("Dataset", "columns", Bound::Most(200)),
+    ("Dataset", "columns", Bound::Most(100)),
     ("MarkNotificationsReadPayload", "notifications", Bound::Most(100)),
     ("NotificationsRead", "notifications", Bound::Most(100)),
     ("NotificationsRemoved", "notificationIds", Bound::Most(100)),
     ("Query", "nodes", Bound::Ids),
     ("ReconnectPayload", "connections", Bound::Most(100)),
-    ("UserError", "field", Bound::Most(5)),
+    ("UserError", "field", Bound::Most(3)),
 ];
 
 /// What can be mended in one input.
-const USER_ERRORS: u64 = 10;
+const USER_ERRORS: u64 = 3;
 
 /// The fields that ask a provider.
 const ASKING: &[(&str, &str)] =

@@ -170,9 +170,9 @@ fn a_page_has_the_size_that_the_executor_will_give_it() {
 #[test]
 fn lists_that_are_no_pages_weigh_what_they_may_hold() {
     for (text, most) in [
-        ("{ node(id: 1) { ... on Connection { sharedWith { id } } } }", 50),
+        ("{ node(id: 1) { ... on Connection { sharedWith { id } } } }", 20),
         ("{ authorizationAttempt(id: 1) { connections { id } } }", 100),
-        ("{ connections { nodes { authorization { scopes } } } }", 2_500),
+        ("{ connections { nodes { authorization { scopes } } } }", 1_000),
         ("{ connectionChanges(after: \"a\", first: 3) { nodes { clients { id } } } }", 300),
     ] {
         let weight = weight(text);
@@ -180,6 +180,17 @@ fn lists_that_are_no_pages_weigh_what_they_may_hold() {
     }
     let nodes = "query ($ids: [ID!]! = [1, 2, 3]) { nodes(ids: $ids) { id } }";
     assert_eq!(weight(nodes), 4);
+}
+
+#[test]
+fn five_hundred_accounts_are_connected_by_one_mutation_that_asks_for_what_a_page_shows() {
+    let text = "mutation ($input: ConnectAccountsInput!) { connectAccounts(input: $input) { errors { code message } results { \
+                errors { code message field } connection { id name status lastCheckedAt viewerCanReconnect connector { name } \
+                client { id name } createdBy { id name } sharedWith { id name } disconnection { id reason message } } } } }";
+    let accounts = vec![serde_json::json!({ "accountId": "1" }); 500];
+    let variables =
+        Variables::from_json(serde_json::json!({ "input": { "authorizationId": "a", "accounts": accounts } }));
+    assert!(judge_with(text, variables).is_ok());
 }
 
 #[test]
