@@ -171,7 +171,7 @@ impl Connections {
                     .limit(most);
                 (first.into_tuple().all(self.db.reader()).await?, due)
             }
-            None => (self.authorizations_with_accounts_due(slug, free, most).await?, Condition::all()),
+            None => (self.authorizations_with_accounts_due(slug, free, most).await?, has_accounts_due(now)),
         };
         if found.is_empty() {
             return Ok(None);
@@ -318,6 +318,23 @@ fn accounts_due(now: DateTime<Utc>) -> Select<connection::Entity> {
     due_connections(now)
         .filter(authorization::Column::Status.ne(Status::Disconnected))
         .filter(not_quiet(Endpoint::Account, now))
+}
+
+/// Whether an authorization works and may be asked, and accounts of it are due.
+fn has_accounts_due(now: DateTime<Utc>) -> Condition {
+    let its_own = Expr::col((connection::Entity, connection::Column::AuthorizationId))
+        .equals((authorization::Entity, authorization::Column::Id));
+    let due = connection::Entity::find()
+        .select_only()
+        .expr(Expr::value(1))
+        .filter(its_own)
+        .filter(connection::Column::RemovedAt.is_null())
+        .filter(connection::Column::ProbeAt.lte(now))
+        .into_query();
+    Condition::all()
+        .add(authorization::Column::Status.ne(Status::Disconnected))
+        .add(not_quiet(Endpoint::Account, now))
+        .add(Expr::exists(due))
 }
 
 /// Connections whose accounts are due by their date, with their authorizations.

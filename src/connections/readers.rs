@@ -76,13 +76,14 @@ impl Change<'_> {
     }
 
     /// Datasets of the first of each pair read through the second, where that is another, and are due at `refresh_at`. A
-    /// refresh on the way comes to nothing.
+    /// refresh on the way comes to nothing: that it is over is told when its claim is given back, by the job where its
+    /// worker was killed. So what is claimed is due.
     async fn turn_datasets(
         &mut self,
         turns: Vec<(Through, Option<Through>)>,
         refresh_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        use dataset::Column::{ConnectionId, Id, NeedsReconnect, Proven, RefreshAt, Version};
+        use dataset::Column::{ClaimedBy, ConnectionId, Id, NeedsReconnect, Proven, RefreshAt, Version};
         for part in turns.chunks(BATCH) {
             let from: HashMap<Uuid, _> = part.iter().map(|turn| (turn.0.connection, turn)).collect();
             let read = reading_through(from.keys().copied()).select_only().columns([Id, ConnectionId]);
@@ -98,7 +99,7 @@ impl Change<'_> {
             }
             let turned = dataset::Entity::update_many()
                 .col_expr(ConnectionId, now_through.finally(Expr::col(ConnectionId)).into())
-                .col_expr(RefreshAt, Expr::value(refresh_at))
+                .col_expr(RefreshAt, Expr::case(ClaimedBy.is_not_null(), self.now).finally(refresh_at).into())
                 .col_expr(NeedsReconnect, Expr::value(false))
                 // Whoever connected it may see less.
                 .col_expr(Proven, Expr::value(false))

@@ -14,7 +14,10 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Datasets, refresh::entry};
+use super::{
+    Datasets,
+    refresh::{connection_of, entry},
+};
 use crate::{
     access::Viewer,
     claims::{self, CLAIMED},
@@ -161,7 +164,7 @@ impl Datasets {
     }
 
     /// Gives a claim back that its outcome did not end. That is told, since a dataset is shown as being refreshed as long as
-    /// it is claimed. What is still due then is due again a tick later and no sooner.
+    /// it is claimed. What is still due then is due again a tick later and no sooner; where its connection was removed, never.
     async fn release(&self, claim: &Claim) -> Result<()> {
         let claimed = dataset::Entity::find_by_id(claim.dataset).filter(dataset::Column::ClaimedBy.eq(claim.run));
         // Most outcomes ended it: no writer is held up to find that.
@@ -171,7 +174,9 @@ impl Datasets {
         let txn = self.db.begin().await?;
         let Some(held) = claimed.lock_exclusive().one(&txn).await? else { return Ok(()) };
         let now = self.clock.now();
-        let refresh_at = held.refresh_at.map(|at| if at <= now { now + self.tick() } else { at });
+        let is_left = connection_of(&txn, held.connection_id).await?.removed_at.is_some();
+        let later = |at| if at <= now { now + self.tick() } else { at };
+        let refresh_at = held.refresh_at.filter(|_| !is_left).map(later);
         let over = dataset::Model { claimed_by: None, claimed_until: None, refresh_at, ..held };
         let actor = Viewer::job(JOB, over.workspace_id).actor();
         let entry = entry(&txn, &over, REFRESH_ENDED, actor, json!({ "name": over.name })).await?;

@@ -277,3 +277,69 @@ async fn a_server_that_dies_in_the_middle_of_an_exchange_leaves_an_attempt_that_
     assert_eq!(stage.admin.attempt(&id).await["status"], "EXPIRED");
     assert_eq!(sealed(&stage).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_gets_more_time_while_others_are_ended_does_not_expire() {
+    let stage = Stage::new().await;
+    let site = stage.admin.connects(&stage.browser(), analytics(), "ada").await;
+    // One has waited for its decision for ten minutes, and its end takes as long as giving its grant back.
+    let (over, url) = stage.admin.starts_connecting(ads()).await;
+    stage.browser().signs_in(&url, "ben").await;
+    stage.later(TimeDelta::minutes(6));
+    // Another has been at the provider for longer than an exchange may take.
+    let (late, url) = stage.admin.starts_reconnecting(site["id"].as_str().unwrap(), "ASK").await;
+    let browser = stage.browser();
+    let callback = browser.allows(&url, "ben").await;
+    let mut exchanging = stage.holds("/token");
+    let landing = tokio::spawn(async move { browser.opens(callback.as_str()).await.status });
+    exchanging.arrived().await;
+    stage.later(TimeDelta::minutes(6));
+    let mut giving_back = stage.holds("/revoke");
+    let jobs = stage.jobs.clone();
+    let sweeping = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+    giving_back.arrived().await;
+    exchanging.goes_on();
+    assert_eq!(landing.await.unwrap(), 200);
+    giving_back.goes_on();
+    sweeping.await.unwrap();
+    let admin = stage.admin_now();
+    assert_eq!(admin.attempt(&over).await["status"], "EXPIRED");
+    assert_eq!(admin.attempt(&late).await["status"], "NEEDS_DECISION", "it came in time to be decided");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_redeemed_at_the_last_minute_has_the_time_that_takes() {
+    let stage = Stage::new().await;
+    let (id, url) = stage.admin.starts_connecting(analytics()).await;
+    stage.later(TimeDelta::minutes(9));
+    let browser = stage.browser();
+    let callback = browser.allows(&url, "ada").await;
+    let mut exchanging = stage.holds("/token");
+    let landing = tokio::spawn(async move { browser.opens(callback.as_str()).await.status });
+    exchanging.arrived().await;
+    stage.later(TimeDelta::minutes(2));
+    stage.run_jobs().await;
+    exchanging.goes_on();
+    assert_eq!(landing.await.unwrap(), 200);
+    assert_eq!(stage.admin_now().attempt(&id).await["status"], "SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_comes_to_a_question_after_its_end_is_given_back() {
+    let stage = Stage::new().await;
+    let (id, url) = stage.admin.starts_connecting(ads()).await;
+    let browser = stage.browser();
+    let callback = browser.allows(&url, "ada").await;
+    // It is known who signed in, and not yet which accounts there are.
+    let mut listing = stage.holds("/accounts");
+    let landing = tokio::spawn(async move { browser.opens(callback.as_str()).await.status });
+    listing.arrived().await;
+    stage.later(TimeDelta::minutes(6));
+    stage.run_jobs().await;
+    let admin = stage.admin_now();
+    assert_eq!(admin.attempt(&id).await["status"], "EXPIRED");
+    listing.goes_on();
+    landing.await.unwrap();
+    assert_eq!(admin.attempt(&id).await["status"], "EXPIRED");
+    assert_eq!((live(&stage.sandbox.grants()), sealed(&stage).await), (0, 0));
+}

@@ -109,3 +109,15 @@ async fn who_may_not_tend_it_does_not_have_it_looked_at() {
     }
     assert_eq!(stage.sandbox.calls(Endpoint::Identity), calls);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_to_be_lost_is_asked_about_once_by_each_check() {
+    let stage = Stage::new().await;
+    let connection = ads(&stage, "100-301").await;
+    stage.sandbox.withdraw("100-301");
+    let asked = stage.sandbox.calls(Endpoint::Account);
+    assert_eq!(checks(&stage.admin, &connection).await["status"], "DISCONNECTED");
+    assert_eq!(stage.sandbox.calls(Endpoint::Account), asked + 2, "a refusal counts at a second look");
+    assert_eq!(checks(&stage.admin, &connection).await["status"], "DISCONNECTED");
+    assert_eq!(stage.sandbox.calls(Endpoint::Account), asked + 3);
+}

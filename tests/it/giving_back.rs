@@ -12,19 +12,15 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::give_back;
 use patchbay::{
-    db::{Db, Watch},
+    db::Watch,
     sandbox::{Ended, Endpoint, Fault},
 };
-use sea_orm::{
-    EntityTrait, PaginatorTrait,
-    sea_query::Expr,
-    sqlx::{Connection, Executor, PgConnection},
-};
+use sea_orm::{EntityTrait, PaginatorTrait, sea_query::Expr};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::harness::{Browser, Database, Person, Setup, Stage, id, within_patience};
+use crate::harness::{Browser, Database, InTheWay, Person, Setup, Stage, Statements, id, leave_out, within_patience};
 
 /// How long the database may take in tests in which it is away.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -223,28 +219,52 @@ async fn a_provider_that_fails_is_asked_again_ever_later_for_a_day() {
     assert_eq!(left(&stage).await, 0, "nobody tries for ever, and no secret is kept for ever");
 }
 
-/// Somebody who keeps the server's database from writing attempts.
-enum InTheWay {
-    File(patchbay::db::Transaction),
-    Table(PgConnection),
+#[tokio::test(flavor = "multi_thread")]
+async fn a_give_back_that_another_took_over_meanwhile_is_left_to_it() {
+    for fault in [None, Some(Fault::ServerError)] {
+        let stage = Stage::new().await;
+        let acme = stage.admin.creates_client("Acme").await;
+        let connection = stage.admin.connects(&stage.browser(), analytics(&acme), "ada").await;
+        if let Some(fault) = fault.clone() {
+            stage.sandbox.fail_next(Endpoint::Revoke, fault, 1);
+        }
+        let mut revoking = stage.holds("/revoke");
+        let removal = removing(&stage.admin, &connection);
+        revoking.arrived().await;
+        give_back::Entity::update_many()
+            .col_expr(give_back::Column::ClaimedBy, Expr::value(stage.admin.uuid()))
+            .exec(stage.db.writer())
+            .await
+            .unwrap();
+        let taken = give_back::Entity::find().one(stage.db.reader()).await.unwrap();
+        revoking.goes_on();
+        removal.await.unwrap();
+        assert_eq!(give_back::Entity::find().one(stage.db.reader()).await.unwrap(), taken, "{fault:?}");
+    }
 }
 
-impl InTheWay {
-    async fn of(database: &Database) -> Self {
-        if database.is_sqlite() {
-            return Self::File(Db::open(database.url(), 1).await.unwrap().begin().await.unwrap());
-        }
-        let mut outside = PgConnection::connect(database.url()).await.unwrap();
-        outside.execute("BEGIN; LOCK TABLE attempt IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        Self::Table(outside)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_give_back_that_was_put_off_since_it_was_found_is_not_tried_before() {
+    let statements = Statements::default();
+    let stage = Stage::with(Setup { statements: Some(statements.watch()), ..Setup::default() }).await;
+    if stage.database.is_sqlite() {
+        leave_out("on SQLite a claim that is about to be written holds the one writer");
+        return;
     }
-
-    async fn leaves(self) {
-        match self {
-            Self::File(txn) => txn.rollback().await.unwrap(),
-            Self::Table(outside) => outside.close().await.unwrap(),
-        }
-    }
+    let acme = stage.admin.creates_client("Acme").await;
+    let connection = stage.admin.connects(&stage.browser(), analytics(&acme), "ada").await;
+    stage.sandbox.fail_next(Endpoint::Revoke, Fault::ServerError, 2);
+    removes(&stage.admin, &connection).await;
+    stage.later(TimeDelta::seconds(2));
+    let mut claiming = statements.holds(&[r#"UPDATE "give_back" SET "claimed_by""#]);
+    let jobs = stage.jobs.clone();
+    let late = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+    claiming.arrived().await;
+    stage.run_jobs().await;
+    assert_eq!(stage.sandbox.calls(Endpoint::Revoke), 2);
+    claiming.goes_on();
+    late.await.unwrap();
+    assert_eq!((stage.sandbox.calls(Endpoint::Revoke), left(&stage).await), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +288,7 @@ async fn a_database_that_is_away_after_the_exchange_is_waited_for() {
         let held = stage.gates(Endpoint::Token, 1);
         let landing = opening(browser, &callback.unwrap());
         within_patience(held.reached_by(1)).await;
-        let in_the_way = InTheWay::of(&database).await;
+        let in_the_way = InTheWay::of(&database, "attempt").await;
         held.open();
         // Longer than the database's deadline: it was tried in vain.
         assert_eq!(landing.await.unwrap(), 202, "{status}");

@@ -1,13 +1,20 @@
 //! What was judged while a provider was asked is judged again once it is locked: a change that someone else decided meanwhile
 //! stands, and a connection's key always agrees with its account.
 
+use chrono::TimeDelta;
 use entity::{authorization, connection};
-use patchbay::sandbox::{Ended, Endpoint};
+use patchbay::{
+    clock::Clock,
+    sandbox::{Ended, Endpoint},
+};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Landing, Person, Stage, id};
+use crate::{
+    harness::{Landing, Person, Setup, Stage, id},
+    regaining::DAYS,
+};
 
 const ADA: &str = "person-7041";
 const BEN: &str = "person-9128";
@@ -125,6 +132,31 @@ async fn an_account_is_not_chosen_of_an_authorization_that_became_anothers() {
     let seen = stage.admin.connection(&connection).await;
     assert_eq!((&seen["account"]["accountId"], &seen["status"]), (&json!("100-303"), &json!("CONNECTED")));
     assert_keys_agree(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_says_whose_a_key_is_an_account_is_chosen_by_the_same_key_only() {
+    let (before, identity) = DAYS.split_once("[identity]").unwrap();
+    let text = format!("{before}[accounts]{}", identity.split_once("[accounts]").unwrap().1);
+    let stage = Stage::with(Setup { connectors: vec![("days.toml".to_owned(), text)], ..Setup::default() }).await;
+    let day = |ago: i64| (stage.clock.now() - TimeDelta::days(ago)).date_naive().to_string();
+    let using = json!({ "credentials": stage.key("lamps") });
+    let input = json!({ "connector": "days", "accountId": day(1), "using": using });
+    let connection = id(&stage.admin.does("connect", input, "connection { id }").await["connection"]);
+    let mut listing = stage.holds("/keyed/invoices");
+    let update = async {
+        let input = json!({ "connectionId": connection, "accountId": day(2) });
+        stage.admin.mutates("updateConnection", input, "connection { id }").await
+    };
+    let another_key = async {
+        listing.arrived().await;
+        let input = json!({ "connectionId": connection, "credentials": stage.key("hotels") });
+        stage.admin.does("reconnect", input, "connections { id }").await;
+        listing.goes_on();
+    };
+    let (update, ()) = tokio::join!(update, another_key);
+    assert_eq!(update["errors"][0]["code"], "CONFLICT", "who knows what it reaches: {update:#}");
+    assert_eq!(stage.admin.connection(&connection).await["account"]["accountId"], day(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

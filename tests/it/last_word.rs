@@ -254,3 +254,21 @@ async fn nobody_is_told_that_something_works_which_does_not() {
     check(&grant.hotels).await;
     assert_eq!(member.titles().await[0], "Sandbox Ads works again for Globex.");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_that_outlives_its_grant_brings_nothing_back() {
+    let stage = Stage::new().await;
+    let lamps = stage.shared_grant().await.lamps;
+    // The grant has ended, and the API does not know yet.
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_grant"), 1_000);
+    stage.later(TimeDelta::minutes(58));
+    stage.run_jobs().await;
+    assert_eq!(stage.status(&lamps).await, "DISCONNECTED");
+    let probes = stage.sandbox.calls(Endpoint::Identity);
+    for _ in 0..3 {
+        let input = json!({ "connectionId": lamps });
+        stage.admin_now().does("checkConnection", input, "connection { status }").await;
+        assert_eq!(stage.status(&lamps).await, "DISCONNECTED");
+    }
+    assert_eq!(stage.sandbox.calls(Endpoint::Identity), probes, "it is not asked with that token");
+}

@@ -34,6 +34,7 @@ mod expiring;
 mod giving_back;
 mod harness;
 mod identity_provider;
+mod in_batches;
 mod incidents;
 mod inputs;
 mod judged_again;

@@ -4,6 +4,7 @@
 mod claims;
 mod datasets;
 mod following;
+mod looks;
 mod moving;
 mod refusals;
 

@@ -7,11 +7,12 @@ use entity::authorization;
 use patchbay::{
     clock::{Clock, NodeClock, SystemClock},
     jobs::compare_clocks,
+    sandbox::Endpoint,
 };
-use sea_orm::EntityTrait;
+use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::{Value, json};
 
-use crate::harness::{Person, Stage, each, leave_out};
+use crate::harness::{Person, Setup, Stage, Statements, each, leave_out, mail::MailServer};
 
 /// Two nodes on one PostgreSQL, with one provider; none on SQLite.
 pub async fn two_nodes() -> Option<(Stage, Stage)> {
@@ -163,4 +164,71 @@ async fn a_node_whose_machine_is_five_minutes_ahead_goes_by_the_databases_clock(
     assert!(off().await > TimeDelta::minutes(4));
     compare_clocks(&first.db, &clock).await.unwrap();
     assert!(off().await < TimeDelta::minutes(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_did_between_the_look_and_the_claim_of_another_is_not_claimed_once_more() {
+    let statements = Statements::default();
+    let first = Stage::with(Setup { statements: Some(statements.watch()), ..Setup::default() }).await;
+    if first.database.is_sqlite() {
+        leave_out("several nodes need PostgreSQL");
+        return;
+    }
+    let second = first.another_node().await;
+    let grant = first.shared_grant().await;
+    first.admin.makes_dataset(&grant.lamps, "report").await;
+    let due = [
+        (r#""authorization" SET "renew_at""#, "authorization", Endpoint::Token),
+        (r#""authorization" SET "probe_at""#, "authorization", Endpoint::Identity),
+        (r#""connection" SET "probe_at""#, "authorization", Endpoint::Account),
+        (r#""dataset" SET "refresh_at""#, "dataset", Endpoint::Report),
+    ];
+    for (column, claimed, endpoint) in due {
+        let calls = first.sandbox.calls(endpoint);
+        let one = "id = (SELECT min(id::text)::uuid FROM";
+        let table = column.split(' ').next().unwrap();
+        let now = first.clock.now().to_rfc3339();
+        let makes_due = format!("UPDATE {column} = '{now}' WHERE {one} {table})");
+        first.db.writer().execute_unprepared(&makes_due).await.unwrap();
+
+        let claims = format!(r#"UPDATE "{claimed}" SET "claimed_by""#);
+        let mut claiming = statements.holds(&[&claims]);
+        let jobs = second.jobs.clone();
+        let late = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+        claiming.arrived().await;
+        first.run_jobs().await;
+        assert_eq!(first.sandbox.calls(endpoint), calls + 1, "{column}");
+        statements.take();
+        claiming.goes_on();
+        late.await.unwrap();
+        assert_eq!(first.sandbox.calls(endpoint), calls + 1, "{column}");
+        // A claim that got nothing has nothing to give back.
+        let more: Vec<String> = statements.take().into_iter().filter(|sql| sql.starts_with(&claims)).collect();
+        assert_eq!(more, Vec::<String>::new(), "{column}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_that_one_node_sent_since_another_found_it_is_not_sent_again() {
+    let (mail, statements) = (MailServer::start().await, Statements::default());
+    let setup = Setup { settings: mail.settings(), statements: Some(statements.watch()), ..Setup::default() };
+    let first = Stage::with(setup).await;
+    if first.database.is_sqlite() {
+        leave_out("several nodes need PostgreSQL");
+        return;
+    }
+    let second = first.another_node().await;
+    first.shared_grant().await;
+    first.sandbox.revoke_person("ada");
+    first.after_a_probe_interval().await;
+    first.later(TimeDelta::days(2));
+    let mut claiming = statements.holds(&[r#"UPDATE "reminder" SET "claimed_by""#]);
+    let jobs = second.jobs.clone();
+    let late = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+    claiming.arrived().await;
+    first.run_jobs().await;
+    assert_eq!(mail.letters().len(), 1);
+    claiming.goes_on();
+    late.await.unwrap();
+    assert_eq!(mail.letters().len(), 1);
 }

@@ -115,7 +115,7 @@ async fn a_few_are_asked_about_at_once() {
 }
 
 /// A key that reaches several accounts, of which each is asked about on its own.
-const DAYS: &str = r#"
+pub(crate) const DAYS: &str = r#"
     slug = "days"
     name = "Days"
     category = "payments"
@@ -178,4 +178,78 @@ async fn credentials_bring_back_an_account_that_works_with_them_and_no_other() {
     stage.later(TimeDelta::hours(25));
     stage.run_jobs().await;
     assert_eq!(stage.status(&connection).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_sign_in_reached_is_not_regained_by_one_that_does_not() {
+    let (stage, lamps, fjord) = one_lost_and_all_broken(Setup::default()).await;
+    let admin = stage.admin_now();
+    let (_, url) = admin.starts_reconnecting(&lamps, "ASK").await;
+    let mut asking = stage.holds("/accounts/100-303");
+    let browser = stage.browser();
+    let earlier = tokio::spawn(async move { browser.signs_in(&url, "ada").await.status });
+    asking.arrived().await;
+    stage.sandbox.withdraw("100-303");
+    let (attempt, _) = admin.reconnects(&stage.browser(), &lamps, "ASK", "ada").await;
+    assert_eq!(ids_of(&attempt["connections"]), [&*lamps], "{attempt:#}");
+    asking.goes_on();
+    assert_eq!(earlier.await.unwrap(), 200);
+    assert_eq!((stage.status(&lamps).await, stage.status(&fjord).await), ("CONNECTED".into(), "DISCONNECTED".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_account_answered_is_not_said_of_the_next() {
+    let (stage, lamps, fjord) = one_lost_and_all_broken(Setup::default()).await;
+    let admin = stage.admin_now();
+    let (_, url) = admin.starts_reconnecting(&lamps, "ASK").await;
+    let mut asking = stage.holds("/accounts/100-303");
+    let browser = stage.browser();
+    let signing_in = tokio::spawn(async move { browser.signs_in(&url, "ada").await.status });
+    asking.arrived().await;
+    // It gets another account, which is lost as well.
+    let input = json!({ "connectionId": fjord, "accountId": "100-302" });
+    admin.does("updateConnection", input, "connection { id }").await;
+    stage.sandbox.withdraw("100-302");
+    check(&stage, &fjord).await;
+    assert_eq!(stage.status(&fjord).await, "DISCONNECTED");
+    asking.goes_on();
+    assert_eq!(signing_in.await.unwrap(), 200);
+    assert_eq!(stage.status(&fjord).await, "DISCONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_that_is_gone_was_asking_about_the_jobs_ask_about_soon() {
+    let (stage, lamps, fjord) = one_lost_and_all_broken(Setup::default()).await;
+    let (_, url) = stage.admin_now().starts_reconnecting(&lamps, "ASK").await;
+    let gate = stage.gates(Endpoint::Account, 1);
+    let meanwhile = async {
+        stage.later(TimeDelta::seconds(6));
+        stage.run_jobs().await;
+        stage.status(&fjord).await
+    };
+    let (_, found) = stage.while_held(&gate, 1, stage.browser().signs_in(&url, "ada"), meanwhile).await;
+    assert_eq!(found, "CONNECTED", "it need not wait for the first answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_works_says_nothing_of_a_sign_in_that_was_refused_since() {
+    let stage = Stage::new().await;
+    let ads = |account: &str| json!({ "connector": "sandbox-ads", "accountId": account });
+    let lamps = id(&stage.admin.connects(&stage.browser(), ads("100-301"), "ada").await);
+    let fjord = id(&stage.admin.connects(&stage.browser(), ads("100-303"), "ada").await);
+    stage.sandbox.withdraw("100-303");
+    check(&stage, &fjord).await;
+    stage.sandbox.give_back("100-303");
+    let mut asking = stage.holds("/accounts/100-303");
+    let (admin, input) = (stage.admin.clone(), json!({ "connectionId": fjord }));
+    let checking = tokio::spawn(async move { admin.does("checkConnection", input, "connection { status }").await });
+    asking.arrived().await;
+    stage.claims_run_out().await;
+    stage.sandbox.revoke_person("ada");
+    check(&stage, &lamps).await;
+    assert_eq!(stage.status(&lamps).await, "DISCONNECTED");
+    asking.goes_on();
+    checking.await.unwrap();
+    assert_eq!(stage.status(&fjord).await, "DISCONNECTED");
+    assert_eq!(each(&stage.disconnections().await, "endedBy"), ["", ""], "nothing has recovered");
 }

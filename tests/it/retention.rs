@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use entity::{incident, workspace};
+use entity::{incident, journal_floor, workspace};
 use patchbay::clock::Clock;
 use sea_orm::{ActiveValue::Set, EntityTrait};
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, Stage, each, id, tables};
+use crate::harness::{Setup, Stage, Statements, each, id, leave_out, tables};
 
 /// The only node on SQLite, two on PostgreSQL, where nothing that is kept for longer than a month is kept for its history.
 async fn nodes() -> (Stage, Option<Stage>) {
@@ -112,4 +112,44 @@ async fn what_is_over_goes_after_its_time_and_what_still_means_something_stays()
     assert_eq!(rows(stage, ["attempt", "link", "connection"]).await, [0, 0, 2]);
     assert_eq!(stage.status(&lasting).await, "DISCONNECTED");
     stage.sandbox.clear_faults();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_the_journal_was_forgotten_never_goes_back() {
+    let statements = Statements::default();
+    let settings = vec![("PATCHBAY_JOURNAL_KEEP".to_owned(), "7d".to_owned())];
+    let first = Stage::with(Setup { settings, statements: Some(statements.watch()), ..Setup::default() }).await;
+    if first.database.is_sqlite() {
+        leave_out("several nodes need PostgreSQL");
+        return;
+    }
+    let second = first.another_node().await;
+    let grant = first.shared_grant().await;
+    let renames = async |name: &str| {
+        let input = json!({ "connectionId": grant.lamps, "name": name });
+        first.admin_now().does("updateConnection", input, "connection { id }").await;
+    };
+    renames("Old").await;
+    first.later(TimeDelta::days(5));
+    renames("Newer").await;
+    first.later(TimeDelta::days(3));
+    // One found what is older than a week, and comes to forget it days after the other, who found more.
+    let mut forgetting = statements.holds(&[r#"INSERT INTO "journal_floor""#]);
+    let jobs = second.jobs.clone();
+    let late = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+    forgetting.arrived().await;
+    first.later(TimeDelta::days(5));
+    first.run_jobs().await;
+    let floors = async || {
+        let mut all = journal_floor::Entity::find().all(first.db.reader()).await.unwrap();
+        all.sort_by_key(|floor| format!("{:?}", floor.topic));
+        all
+    };
+    let before = floors().await;
+    assert!(!before.is_empty());
+    forgetting.goes_on();
+    late.await.unwrap();
+    for (before, after) in before.iter().zip(floors().await) {
+        assert!(after.seq >= before.seq, "{before:?} became {after:?}");
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     crowding::CrowdedProvider,
-    harness::{Person, Setup, Stage, http, nodes},
+    harness::{Person, Setup, Stage, Statements, http, leave_out, nodes},
 };
 
 /// How long a test waits for what has to come.
@@ -346,4 +346,28 @@ async fn who_asks_too_often_waits_and_nobody_else_does() {
     }
     assert_eq!(refused.unwrap().code(), Some("RATE_LIMITED"));
     bob.sees("{ viewer { id } }").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_a_key_that_was_sent_again_since_it_was_found() {
+    use sea_orm::{EntityTrait as _, sea_query::Expr};
+    let statements = Statements::default();
+    let stage = Stage::with(Setup { statements: Some(statements.watch()), ..Setup::default() }).await;
+    if stage.database.is_sqlite() {
+        leave_out("on SQLite a transaction that is about to lock is the one writer");
+        return;
+    }
+    send(&stage, &stage.admin, "k", creating("Acme")).await;
+    let over = entity::kept_answer::Entity::update_many()
+        .col_expr(entity::kept_answer::Column::ExpiresAt, Expr::value(chrono::DateTime::UNIX_EPOCH));
+    over.exec(stage.db.writer()).await.unwrap();
+    let mut locking = statements.holds(&[r#""kept_answer""#, "SKIP LOCKED"]);
+    let jobs = stage.jobs.clone();
+    let sweeping = tokio::spawn(async move { jobs.run_due().await.unwrap() });
+    locking.arrived().await;
+    let again = send(&stage, &stage.admin, "k", creating("Globex")).await;
+    locking.goes_on();
+    sweeping.await.unwrap();
+    let kept = send(&stage, &stage.admin, "k", creating("Globex")).await;
+    assert_eq!((kept.replayed, &kept.body), (true, &again.body));
 }

@@ -12,12 +12,10 @@ use sea_orm::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::harness::{Database, Person, Setup, Stage, Way, http, nodes};
+use crate::harness::{Database, InTheWay, Person, Setup, Stage, Statements, Way, http, nodes, within_patience};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the database may take in these tests.
-const DEADLINE: Duration = Duration::from_secs(1);
 const HANDLES: u32 = 4;
 
 fn passes(error: DbErr) {
@@ -40,7 +38,7 @@ async fn a_handle_whose_database_fell_silent_is_closed_and_leaves_its_place_to_a
         return;
     }
     let way = Way::to(database.url()).await;
-    let db = Db::open_within(way.url(), HANDLES, DEADLINE).await.unwrap();
+    let db = Db::open_within(way.url(), HANDLES, database.short_deadline().await).await.unwrap();
 
     // At work, with others waiting.
     let held = join_all((0..HANDLES).map(|_| async { db.begin().await.unwrap() })).await;
@@ -130,7 +128,8 @@ async fn a_server_whose_database_fell_silent_says_so_in_time_and_goes_on_with_an
         ("PATCHBAY_DATABASE_URL".to_owned(), way.url().to_owned()),
         ("PATCHBAY_DATABASE_POOL".to_owned(), HANDLES.to_string()),
     ];
-    let setup = Setup { settings, database: Some(database), database_deadline: Some(DEADLINE), ..Setup::default() };
+    let database_deadline = Some(database.short_deadline().await);
+    let setup = Setup { settings, database: Some(database), database_deadline, ..Setup::default() };
     let stage = Stage::with(setup).await;
 
     // Twelve mutations are under way, of which some have handles and wait for the journal.
@@ -168,7 +167,8 @@ async fn a_file_that_another_process_holds_is_unavailable_and_nothing_of_that_is
         return;
     }
     let url = database.url().to_owned();
-    let setup = Setup { database: Some(database), database_deadline: Some(DEADLINE), ..Setup::default() };
+    let database_deadline = Some(database.short_deadline().await);
+    let setup = Setup { database: Some(database), database_deadline, ..Setup::default() };
     let stage = Stage::with(setup).await;
     let other = Db::open(&url, 1).await.unwrap();
     let held = other.begin().await.unwrap();
@@ -176,6 +176,35 @@ async fn a_file_that_another_process_holds_is_unavailable_and_nothing_of_that_is
     assert_unavailable(status, &body);
     held.rollback().await.unwrap();
     creates_client_in_the_end(&stage, "Acme").await;
+    assert_eq!(nodes(&stage.admin.sees("{ clients { nodes { name } } }").await["clients"]).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_kept_while_the_database_is_away_is_kept_once_it_is_back() {
+    let (database, statements) = (Arc::new(Database::migrated().await), Statements::default());
+    let setup = Setup {
+        database: Some(database.clone()),
+        database_deadline: Some(database.short_deadline().await),
+        statements: Some(statements.watch()),
+        ..Setup::default()
+    };
+    let stage = Stage::with(setup).await;
+    let mut keeping = statements.holds(&[r#"UPDATE "kept_answer" SET "sealed""#]);
+    let going_away = async {
+        keeping.arrived().await;
+        let in_the_way = InTheWay::of(&database, "kept_answer").await;
+        keeping.goes_on();
+        in_the_way
+    };
+    let ((status, first), in_the_way) = tokio::join!(creates_client(&stage, &stage.admin, "Acme"), going_away);
+    assert!(status == 200 && first["data"]["createClient"]["client"]["id"].is_string(), "{first}");
+    let (status, meanwhile) = creates_client(&stage, &stage.admin, "Acme").await;
+    assert_unavailable(status, &meanwhile);
+
+    in_the_way.leaves().await;
+    let tasks = stage.tasks.clone();
+    within_patience(tasks.drained()).await;
+    assert_eq!(creates_client(&stage, &stage.admin, "Acme").await, (200, first));
     assert_eq!(nodes(&stage.admin.sees("{ clients { nodes { name } } }").await["clients"]).len(), 1);
 }
 

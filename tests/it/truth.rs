@@ -13,7 +13,7 @@ use proptest::{
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::harness::{SharedGrant, Stage, id, nodes};
+use crate::harness::{SharedGrant, Stage, each, id, nodes};
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -227,4 +227,23 @@ fn no_sequence_of_answers_crashes_and_reconnects_leaves_a_status_that_contradict
     if let Err(failure) = played {
         panic!("{failure}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_a_new_sign_in_is_not_the_one_that_ended_a_moment_ago() {
+    let stage = Stage::new().await;
+    let lamps = stage.shared_grant().await.lamps;
+    let check = async || {
+        let input = json!({ "connectionId": lamps });
+        stage.admin_now().does("checkConnection", input, "connection { status }").await;
+        stage.status(&lamps).await
+    };
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    assert_eq!(check().await, "DISCONNECTED");
+    assert_eq!(check().await, "CONNECTED", "by itself");
+    let (attempt, _) = stage.admin_now().reconnects(&stage.browser(), &lamps, "REFUSE", "ada").await;
+    assert_eq!(attempt["status"], "SUCCEEDED");
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    assert_eq!(check().await, "DISCONNECTED");
+    assert_eq!(each(&stage.disconnections().await, "endedBy"), ["", "RECOVERED"]);
 }

@@ -7,7 +7,7 @@ use patchbay::sandbox::{Endpoint, Fault};
 use sea_orm::{ColumnTrait, ConnectionTrait, Database, EntityTrait, QueryFilter};
 use serde_json::json;
 
-use crate::harness::Stage;
+use crate::harness::{Setup, Stage, Statements};
 
 const MIGRATION: &str = "m20261130_000050_plans";
 
@@ -65,6 +65,41 @@ async fn a_probe_or_a_renewal_that_works_writes_no_connection() {
     stage.run_jobs().await;
     assert_eq!(written(&stage).await, 0, "it is refused once more");
     assert!(last_checked(&stage, &grant.lamps).await > flagged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_works_loads_no_connection_but_those_that_lost_access() {
+    let statements = Statements::default();
+    let stage = Stage::with(Setup { statements: Some(statements.watch()), ..Setup::default() }).await;
+    stage.shared_grant().await;
+    let probes = stage.sandbox.calls(Endpoint::Identity);
+    statements.take();
+    stage.after_a_probe_interval().await;
+    assert!(stage.sandbox.calls(Endpoint::Identity) > probes);
+    let loads = |sql: &String| sql.starts_with("SELECT") && sql.contains(r#""connection"."authorization_id" IN"#);
+    let loads: Vec<String> = statements.take().into_iter().filter(loads).collect();
+    assert!(!loads.is_empty());
+    for sql in loads {
+        assert!(sql.contains(r#""connection"."lost_access" ="#), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_as_it_is_is_neither_written_nor_told() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let query = format!("{{ connection(id: \"{}\") {{ name statusChangedAt }} }}", grant.lamps);
+    let before = stage.admin.sees(&query).await;
+    count_writes(&stage).await;
+    let cursor = stage.admin.event_cursor().await;
+    let input = json!({ "connectionId": grant.lamps, "name": "Lamps", "accountId": "100-301", "clientId": grant.acme });
+    stage.admin.does("updateConnection", input, "connection { id }").await;
+    assert_eq!((written(&stage).await, stage.changes_since(&cursor).await.len()), (0, 0), "an update to what it is");
+
+    // It works already, and is the admin's already.
+    let (attempt, _) = stage.admin.reconnects(&stage.browser(), &grant.hotels, "REFUSE", "ada").await;
+    assert_eq!(attempt["status"], "SUCCEEDED");
+    assert_eq!((written(&stage).await, stage.admin.sees(&query).await), (0, before), "a reconnect of what works");
 }
 
 #[tokio::test(flavor = "multi_thread")]

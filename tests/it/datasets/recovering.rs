@@ -2,7 +2,11 @@
 //! whoever reconnects has nothing else to do.
 
 use chrono::TimeDelta;
-use patchbay::sandbox::Fault;
+use patchbay::{
+    ids::{self, Kind},
+    sandbox::Fault,
+};
+use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 use super::*;
@@ -175,4 +179,27 @@ async fn what_a_probe_found_ends_by_a_probe_and_the_datasets_follow() {
     stage.after_ticks(1).await;
     assert_eq!((stage.status(&grant.lamps).await.as_str(), ended_by(&stage).await), ("CONNECTED", json!("RECOVERED")));
     assert_eq!(stage.dataset(&dataset).await["status"], "FRESH");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_connection_is_due_at_the_moment_at_which_that_recovers() {
+    let (stage, grant, dataset) = one_dataset().await;
+    let check = async || {
+        let input = json!({ "connectionId": grant.lamps });
+        stage.admin.does("checkConnection", input, "connection { status }").await;
+        stage.status(&grant.lamps).await
+    };
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    assert_eq!(check().await, "DISCONNECTED");
+    let refreshed = stage.admin.refreshes(&dataset).await;
+    assert_eq!(refreshed["error"]["needsReconnect"], true, "{refreshed:#}");
+    let is_due = async || {
+        let id = ids::decode(Kind::Dataset, &dataset).unwrap();
+        let row = entity::dataset::Entity::find_by_id(id).one(stage.db.reader()).await.unwrap().unwrap();
+        row.refresh_at.is_some()
+    };
+    assert!(!is_due().await, "it waits");
+    assert_eq!(check().await, "CONNECTED");
+    // No job has come by, which would find that it waits in vain.
+    assert!(is_due().await);
 }

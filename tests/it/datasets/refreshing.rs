@@ -1,7 +1,8 @@
 //! Refreshing: when somebody asks, when it is due, and again after what passes.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use patchbay::sandbox::Fault;
+use sea_orm::{EntityTrait, sea_query::Expr};
 use serde_json::{Value, json};
 
 use super::*;
@@ -189,4 +190,24 @@ async fn a_refresh_that_was_cut_off_leaves_the_old_rows_and_runs_again() {
     assert_eq!(stage.admin.rows(&dataset).await, rows);
     stage.after_ticks(2).await;
     assert_eq!(socket.event().await["datasetsChanged"]["kind"], "REFRESHED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_whose_worker_is_thought_dead_is_run_by_the_job_though_nothing_else_made_it_due() {
+    let (stage, _, dataset) = one_dataset().await;
+    let asked = stage.reports_asked();
+    let mut reading = stage.holds(REPORT);
+    let (admin, id) = (stage.admin.clone(), dataset.clone());
+    let frozen = tokio::spawn(async move { admin.refreshes(&id).await });
+    reading.arrived().await;
+    let runs_out = entity::dataset::Entity::update_many()
+        .col_expr(entity::dataset::Column::ClaimedUntil, Expr::value(DateTime::UNIX_EPOCH));
+    runs_out.exec(stage.db.writer()).await.unwrap();
+    stage.run_jobs().await;
+    assert_eq!(stage.reports_asked(), asked + 2);
+    let by_the_job = stage.dataset(&dataset).await;
+    assert_eq!(by_the_job["status"], "FRESH");
+    reading.goes_on();
+    frozen.await.unwrap();
+    assert_eq!(stage.dataset(&dataset).await, by_the_job);
 }

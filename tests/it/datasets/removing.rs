@@ -1,6 +1,13 @@
 //! What becomes of datasets when their connection is removed: they stay, and are taken over when the same account is
 //! connected again for the same client.
 
+use chrono::{DateTime, Utc};
+use entity::dataset;
+use patchbay::{
+    clock::Clock,
+    ids::{self, Kind},
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::{Value, json};
 
 use super::*;
@@ -178,4 +185,51 @@ async fn a_dataset_that_is_removed_takes_its_rows_and_metrics_with_it() {
     }
     let again = stage.admin.refused("removeDataset", json!({ "datasetId": dataset })).await;
     assert_eq!((&again["code"], &again["field"]), (&json!("NOT_FOUND"), &json!(["datasetId"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_whose_worker_was_killed_ends_and_is_told_to_have_ended_also_where_the_connection_was_removed_since()
+{
+    let (stage, grant, dataset) = one_dataset().await;
+    let row = ids::decode(Kind::Dataset, &dataset).unwrap();
+    // As a worker leaves it that was killed while it read.
+    let claimed_until = async |until: DateTime<Utc>| {
+        let claims = dataset::Entity::update_many()
+            .col_expr(dataset::Column::ClaimedBy, Expr::value(stage.admin.uuid()))
+            .col_expr(dataset::Column::ClaimedUntil, Expr::value(until))
+            .filter(dataset::Column::Id.eq(row));
+        claims.exec(stage.db.writer()).await.unwrap();
+    };
+    claimed_until("2100-01-01T00:00:00Z".parse().unwrap()).await;
+    let is_due = dataset::Entity::update_many()
+        .col_expr(dataset::Column::RefreshAt, Expr::value(stage.clock.now()))
+        .filter(dataset::Column::Id.eq(row));
+    is_due.exec(stage.db.writer()).await.unwrap();
+    assert_eq!(stage.dataset(&dataset).await["status"], "REFRESHING");
+    assert_eq!(removes(&stage, &grant.lamps).await, 1);
+
+    let (cursor, asked) = (stage.admin.event_cursor().await, stage.reports_asked());
+    claimed_until(DateTime::UNIX_EPOCH).await;
+    stage.run_jobs().await;
+    let over = dataset::Entity::find_by_id(row).one(stage.db.reader()).await.unwrap().unwrap();
+    assert_eq!((over.claimed_by, over.claimed_until, over.refresh_at), (None, None, None));
+    let heard = stage.admin.hears(&cursor, 1).await;
+    assert_eq!((&heard[0]["kind"], &heard[0]["dataset"]["status"]), (&json!("UPDATED"), &json!("FRESH")));
+    assert_eq!(stage.reports_asked(), asked);
+
+    // One that is alive has the last word itself.
+    let other = stage.admin.makes_dataset(&grant.hotels, "report").await;
+    let row = ids::decode(Kind::Dataset, &other).unwrap();
+    let before = dataset::Entity::find_by_id(row).one(stage.db.reader()).await.unwrap().unwrap();
+    let mut reading = stage.holds("/accounts/100-302/report");
+    let (admin, id) = (stage.admin.clone(), other.clone());
+    let refreshing =
+        tokio::spawn(async move { admin.tries_mutation("refreshDataset", json!({ "datasetId": id }), "").await });
+    reading.arrived().await;
+    assert_eq!(removes(&stage, &grant.hotels).await, 1);
+    reading.goes_on();
+    refreshing.await.unwrap();
+    let over = dataset::Entity::find_by_id(row).one(stage.db.reader()).await.unwrap().unwrap();
+    assert_eq!((over.claimed_by, over.claimed_until, over.refresh_at), (None, None, None));
+    assert_eq!(over.snapshot_id, before.snapshot_id, "what came too late is dropped");
 }

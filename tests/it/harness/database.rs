@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     sync::{OnceLock, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use patchbay::db::Db;
@@ -17,6 +18,10 @@ use url::Url;
 
 /// The name of a database that a test process copies begins so.
 const TEMPLATE: &str = "patchbay_it_template_";
+
+/// The shortest and the longest deadline of a test that waits for one.
+const SHORT: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(6);
 
 /// Gone, with all that is in it, once the test has ended.
 pub struct Database {
@@ -63,6 +68,18 @@ impl Database {
 
     pub fn is_sqlite(&self) -> bool {
         self.postgres.is_none()
+    }
+
+    /// A short deadline for what a server asks of this database, in which it opens new handles all the same. A password is
+    /// hashed thousands of times when a handle is opened, which takes an unoptimised build a while; and tests have four
+    /// handles opened at once, on one core at worst, in two fifths of the deadline. It leaves twice the time for that.
+    pub async fn short_deadline(&self) -> Duration {
+        if self.is_sqlite() {
+            return SHORT;
+        }
+        let begun = Instant::now();
+        PgConnection::connect(self.url()).await.unwrap().close().await.unwrap();
+        (begun.elapsed() * 20).clamp(SHORT * 2, LONGEST)
     }
 }
 

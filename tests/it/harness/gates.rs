@@ -6,14 +6,19 @@ use std::{future::Future, time::Duration};
 use chrono::{DateTime, Utc};
 use entity::authorization;
 use patchbay::{
+    db::{Db, Transaction},
     ids::{self, Kind},
     sandbox::{Endpoint, Fault, Gate},
 };
-use sea_orm::{ConnectionTrait, DatabaseBackend, EntityTrait, Statement, sea_query::Expr};
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, EntityTrait, Statement,
+    sea_query::Expr,
+    sqlx::{AssertSqlSafe, Connection, Executor, PgConnection},
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 use uuid::Uuid;
 
-use super::Stage;
+use super::{Database, Stage};
 
 /// How long a test waits for what has to come. It is no measure: on a good day things come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,11 +58,17 @@ impl Stage {
 
     /// Locks the row of an authorization on PostgreSQL, as another node's transaction may.
     pub async fn locks(&self, authorization: &str) -> Lock {
+        self.locks_row("authorization", ids::decode(Kind::Authorization, authorization).unwrap()).await
+    }
+
+    /// The same of a dataset.
+    pub async fn locks_dataset(&self, dataset: &str) -> Lock {
+        self.locks_row("dataset", ids::decode(Kind::Dataset, dataset).unwrap()).await
+    }
+
+    async fn locks_row(&self, table: &str, id: Uuid) -> Lock {
         let lock = self.db.begin().await.unwrap();
-        let id = ids::decode(Kind::Authorization, authorization).unwrap();
-        lock.execute_unprepared(&format!("SELECT id FROM \"authorization\" WHERE id = '{id}' FOR UPDATE"))
-            .await
-            .unwrap();
+        lock.execute_unprepared(&format!("SELECT id FROM \"{table}\" WHERE id = '{id}' FOR UPDATE")).await.unwrap();
         let (end, ended) = oneshot::channel::<String>();
         let holding = tokio::spawn(async move {
             lock.execute_unprepared(&ended.await.unwrap()).await.unwrap();
@@ -98,6 +109,32 @@ impl Lock {
     /// Commits.
     pub async fn ends(self) {
         self.ends_with("SELECT 1").await;
+    }
+}
+
+/// Another process that keeps the server's database from writing a table, or anything.
+pub enum InTheWay {
+    File(Transaction),
+    Table(PgConnection),
+}
+
+impl InTheWay {
+    /// Holds `table` on PostgreSQL, and the file on SQLite.
+    pub async fn of(database: &Database, table: &str) -> Self {
+        if database.is_sqlite() {
+            return Self::File(Db::open(database.url(), 1).await.unwrap().begin().await.unwrap());
+        }
+        let mut outside = PgConnection::connect(database.url()).await.unwrap();
+        let locks = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        outside.execute(AssertSqlSafe(locks)).await.unwrap();
+        Self::Table(outside)
+    }
+
+    pub async fn leaves(self) {
+        match self {
+            Self::File(txn) => txn.rollback().await.unwrap(),
+            Self::Table(outside) => outside.close().await.unwrap(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! A gate between the servers and their provider: a test holds answers back there, and so decides what happens meanwhile.
+//! Gates between the servers and their provider, and between the servers and their database: a test holds answers back at
+//! the one, and statements at the other, and so decides what happens meanwhile.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use axum::{
     Router,
@@ -8,6 +9,7 @@ use axum::{
     middleware::{Next, from_fn},
     response::Response,
 };
+use patchbay::db::Watch;
 use tokio::sync::oneshot;
 
 use super::Stage;
@@ -72,5 +74,66 @@ impl Held {
     }
 
     /// Lets the answer go.
+    pub fn goes_on(self) {}
+}
+
+/// The statements that servers send to their database.
+#[derive(Clone, Default)]
+pub struct Statements(Arc<Mutex<Sent>>);
+
+#[derive(Default)]
+struct Sent {
+    sent: Vec<String>,
+    /// What the next statement has in it that is to be held.
+    holds: Vec<(Vec<String>, oneshot::Sender<()>, mpsc::Receiver<()>)>,
+}
+
+/// A statement that is held before the database hears of it, or will be. It goes its way when this is dropped.
+pub struct HeldStatement {
+    arrived: oneshot::Receiver<()>,
+    _let_go: mpsc::Sender<()>,
+}
+
+impl Statements {
+    /// For [`Setup::statements`](super::Setup).
+    pub fn watch(&self) -> Watch {
+        let all = self.clone();
+        Watch::new(move |statement| {
+            let hold = {
+                let mut sent = all.0.lock().unwrap_or_else(PoisonError::into_inner);
+                sent.sent.push(statement.sql.clone());
+                let is_meant = |parts: &[String]| parts.iter().all(|part| statement.sql.contains(part));
+                let place = sent.holds.iter().position(|(parts, ..)| is_meant(parts));
+                place.map(|place| sent.holds.remove(place))
+            };
+            if let Some((_, arrived, let_go)) = hold {
+                let _ = arrived.send(());
+                // Other tasks go on meanwhile, on other threads.
+                let _ = tokio::task::block_in_place(|| let_go.recv());
+            }
+        })
+    }
+
+    /// Holds the next statement that has all of this in it.
+    pub fn holds(&self, parts: &[&str]) -> HeldStatement {
+        let ((arrives, arrived), (lets_go, let_go)) = (oneshot::channel(), mpsc::channel());
+        let hold = (parts.iter().map(|part| (*part).to_owned()).collect(), arrives, let_go);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).holds.push(hold);
+        HeldStatement { arrived, _let_go: lets_go }
+    }
+
+    /// What was sent since the last time.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).sent)
+    }
+}
+
+impl HeldStatement {
+    /// Returns once the server is about to send it.
+    pub async fn arrived(&mut self) {
+        super::within_patience(&mut self.arrived).await.unwrap();
+    }
+
+    /// Lets it go.
     pub fn goes_on(self) {}
 }

@@ -123,3 +123,16 @@ async fn one_of_the_other_kind_reads_like_none() {
     assert_eq!(browser.submits(nowhere.as_str(), &[]).await.status, 404);
     assert_eq!(ends(&stage).await, [None::<entity::LinkEnd>]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_used_stays_so_whatever_works_again_later() {
+    let (stage, it, _, link) = broken().await;
+    let browser = stage.browser();
+    browser.follows(&link, "sandbox-ads", "ada").await;
+    let used = link::Entity::find().one(stage.db.reader()).await.unwrap().unwrap();
+    assert_eq!(used.ended_by, Some(entity::LinkEnd::Used));
+    stage.sandbox.revoke_person("ada");
+    stage.after_a_probe_interval().await;
+    stage.admin_now().reconnects(&stage.browser(), &it.lamps, "ASK", "ada").await;
+    assert_eq!(link::Entity::find().one(stage.db.reader()).await.unwrap(), Some(used));
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{authorization, dataset, kept_answer};
+use entity::{authorization, dataset, kept_answer, reminder};
 use patchbay::{
     clock::Clock,
     ids::{self, Kind},
@@ -12,7 +12,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Stage, http, id};
+use crate::harness::{
+    Setup, Stage, Statements, http, id,
+    mail::{Fault, MailServer},
+    within_patience,
+};
 
 /// How long a claim may take to be kept up. It is no measure: that is done every few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,4 +153,44 @@ async fn a_claim_is_kept_up_while_its_work_lasts_and_by_its_holder_alone() {
     }
     let renewals = stage.sandbox.token_calls().refresh_token;
     assert_eq!((renewals, id(&stage.admin_now().connection(&grant.lamps).await)), (1, grant.lamps.clone()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_that_another_worker_took_over_is_not_kept_up_for_it() {
+    let (mail, statements) = (MailServer::start().await, Statements::default());
+    let setup = Setup { settings: mail.settings(), statements: Some(statements.watch()), ..Setup::default() };
+    let stage = Stage::with(setup).await;
+    stage.shared_grant().await;
+    stage.sandbox.revoke_person("ada");
+    stage.after_a_probe_interval().await;
+    stage.later(TimeDelta::days(2));
+    mail.fail_next(Fault::Hang);
+    let mut claimed = statements.holds(&[r#"UPDATE "reminder" SET "claimed_by""#]);
+    let jobs = stage.begins_jobs();
+    claimed.arrived().await;
+    claimed.goes_on();
+    let row = async || reminder::Entity::find().one(stage.db.reader()).await.unwrap().unwrap();
+    within_patience(async {
+        while row().await.claimed_by.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    reminder::Entity::update_many()
+        .col_expr(reminder::Column::ClaimedBy, Expr::value(Uuid::from_u128(4711)))
+        .col_expr(reminder::Column::ClaimedUntil, Expr::value(Utc::now().max(stage.clock.now()) + TimeDelta::days(1)))
+        .exec(stage.db.writer())
+        .await
+        .unwrap();
+    let taken = row().await;
+    // Keeping up comes round, and once more: the first time is over then.
+    for _ in 0..2 {
+        let mut keeping_up = statements.holds(&[r#"UPDATE "reminder" SET "claimed_until""#]);
+        keeping_up.arrived().await;
+        keeping_up.goes_on();
+    }
+    assert_eq!(row().await, taken);
+    mail.close_connections();
+    jobs.await.unwrap();
+    assert_eq!(row().await, taken);
 }

@@ -49,4 +49,7 @@ async fn a_viewer_who_was_barred_or_changed_since_the_look_up_does_not_begin_to_
     stage.admin.does("updateUser", json!({ "userId": sam.id, "active": true }), "").await;
     let as_sam = stage.looks_up(&sam).await;
     assert!(stage.follows(&as_sam).await.is_none());
+    // What they missed they may not have been shown: where they were is no place to go on from.
+    let everything = stage.jobs.journal.follow_as(&as_sam, Topic::Connections, Some(0)).await;
+    assert!(matches!(everything.err(), Some(Error::CursorExpired)));
 }

@@ -1,6 +1,13 @@
 //! Connections that go elsewhere, and sign-ins that break, while a provider is asked about them.
 
-use patchbay::sandbox::{Ended, Endpoint, Fault};
+use chrono::TimeDelta;
+use entity::connection;
+use patchbay::{
+    clock::Clock,
+    ids::{self, Kind},
+    sandbox::{Ended, Endpoint, Fault},
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::json;
 
 use super::code;
@@ -163,3 +170,27 @@ async fn of_two_who_remove_the_same_at_once_one_has_done_it() {
 
 /// The account that both Ada and Ben may read.
 const SHARED: &str = "100-303";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_moved_while_another_was_asked_about_is_not_asked_about_by_its_old_sign_in() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let input = json!({ "connector": "sandbox-ads", "clientId": grant.acme, "accountId": SHARED });
+    let adas = id(&stage.admin.connects_through(&grant.authorization, input).await);
+    for (connection, minutes) in [(&grant.lamps, 2), (&adas, 1)] {
+        let at = stage.clock.now() - TimeDelta::minutes(minutes);
+        let due = connection::Entity::update_many()
+            .col_expr(connection::Column::ProbeAt, Expr::value(at))
+            .filter(connection::Column::Id.eq(ids::decode(Kind::Connection, connection).unwrap()));
+        due.exec(stage.db.writer()).await.unwrap();
+    }
+    let mut probing = stage.holds("/accounts/100-301");
+    let jobs = stage.begins_jobs();
+    probing.arrived().await;
+    let (attempt, _) = stage.admin.reconnects(&stage.browser(), &adas, "THIS_CONNECTION", "ben").await;
+    assert_eq!(attempt["status"], "SUCCEEDED", "{attempt:#}");
+    let asked = stage.sandbox.calls(Endpoint::Account);
+    probing.goes_on();
+    jobs.await.unwrap();
+    assert_eq!(stage.sandbox.calls(Endpoint::Account), asked);
+}

@@ -5,10 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 
 use super::*;
+use crate::harness::within_patience;
 
 /// What the server logs while it is watched.
 #[derive(Clone, Default)]
@@ -137,4 +139,18 @@ async fn an_attempt_with_a_damaged_secret_ends_nowhere_and_another_works() {
     let landing = stage.browser().opens(started["attempt"]["authorizationUrl"].as_str().unwrap()).await;
     assert_eq!((landing.status, landing.location), (503, None), "{}", landing.body);
     stage.admin.connects(&stage.browser(), json!({ "connector": "sandbox-analytics" }), "ada").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_cannot_be_read_are_looked_at_once_in_a_tick() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let its = row(&stage, &grant.lamps).await;
+    tamper(&stage, &its, b"nothing that was sealed".to_vec()).await;
+    stage.later(TimeDelta::minutes(58));
+    // A round that took it up again and again would never end.
+    within_patience(stage.run_jobs()).await;
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 0);
+    let after = row(&stage, &grant.lamps).await;
+    assert!(after.renew_at > its.renew_at, "it is due again later: {after:?}");
 }
