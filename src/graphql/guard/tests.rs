@@ -173,7 +173,7 @@ fn lists_that_are_no_pages_weigh_what_they_may_hold() {
         ("{ node(id: 1) { ... on Connection { sharedWith { id } } } }", 20),
         ("{ authorizationAttempt(id: 1) { connections { id } } }", 100),
         ("{ connections { nodes { authorization { scopes } } } }", 1_000),
-        ("{ connectionChanges(after: \"a\", first: 3) { nodes { clients { id } } } }", 300),
+        ("{ connectionChanges(after: \"a\", first: 3) { nodes { clients { id } } } }", 75),
     ] {
         let weight = weight(text);
         assert!(weight > most && weight < most * 2, "{text} weighs {weight}");
