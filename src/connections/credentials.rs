@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     ids::Kind,
     provider::{Account, Credential, Grant},
-    vault::{Place, Unreadable},
+    vault::{Place, SealedColumn, Unreadable},
 };
 
 /// However long a token lives, it is renewed daily, so that no grant dies of disuse: a tenth more than this is a day.
@@ -60,7 +60,7 @@ impl Fresh {
 
 /// Where an authorization's credential is sealed.
 pub(super) fn place(authorization: Uuid) -> Place {
-    Place { table: "authorization", column: "credential", row: authorization }
+    SealedColumn::AuthorizationCredential.of(authorization)
 }
 
 impl Connections {

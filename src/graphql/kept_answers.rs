@@ -28,7 +28,7 @@ use crate::{
     db::{Db, Transaction},
     error::{Error, Result, while_away},
     ids, retention,
-    vault::{Place, Vault},
+    vault::{Place, SealedColumn, Vault},
 };
 
 /// How long an answer is kept.
@@ -243,7 +243,7 @@ impl Claim {
 }
 
 fn place(row: Uuid) -> Place {
-    Place { table: "kept_answer", column: "sealed", row }
+    SealedColumn::KeptAnswer.of(row)
 }
 
 #[cfg(test)]
