@@ -85,3 +85,4 @@ mod truth;
 mod updating;
 mod visibility;
 mod writing_little;
+mod using_grants;
