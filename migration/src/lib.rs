@@ -15,6 +15,7 @@ mod m20261130_000010_kept_answer_owner;
 mod m20261130_000050_plans;
 mod m20261130_000060_retention;
 mod m20261201_000070_give_back;
+mod m20261201_000080_api_key_parent;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000050_plans::Migration),
             Box::new(m20261130_000060_retention::Migration),
             Box::new(m20261201_000070_give_back::Migration),
+            Box::new(m20261201_000080_api_key_parent::Migration),
         ]
     }
 }

@@ -38,6 +38,7 @@ mod incidents;
 mod inputs;
 mod judged_again;
 mod last_word;
+mod keys_of_keys;
 mod late_answers;
 mod layering;
 mod leaving;
