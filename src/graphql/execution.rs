@@ -13,7 +13,6 @@ use async_graphql::{Context, ObjectType, Request, Schema, SubscriptionType, Vari
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
-use sha2::{Digest, Sha256};
 
 use super::asks::Asks;
 use super::documents::{Document, Documents};
@@ -217,7 +216,7 @@ impl Api {
     ) -> Result<Answered, Refusal> {
         let id = prepared.id;
         span::record_operation(prepared.asks.kind(), &prepared.asks);
-        let claim = match self.0.kept_answers.find(viewer, key, &prepared.fingerprint()).await {
+        let claim = match self.0.kept_answers.find(viewer, key, &prepared.asked_as_json()).await {
             Ok(Found::Ours(claim)) => claim,
             Ok(Found::Kept(answer)) => return Ok(Answered::Before(answer)),
             Ok(Found::Another) => {
@@ -388,11 +387,10 @@ impl Prepared {
         operation.map_or(1, |operation| guard::repetitions(operation, &self.document.parsed))
     }
 
-    /// SHA-256 of what is asked, in hexadecimal digits.
-    fn fingerprint(&self) -> String {
+    /// All that is asked: equal for equal requests.
+    fn asked_as_json(&self) -> String {
         // Sorted by name: `Variables` is a tree.
-        let asked = (&self.document.text, &self.operation_name, &self.variables);
-        format!("{:x}", Sha256::digest(serde_json::to_vec(&asked).unwrap_or_default()))
+        serde_json::to_string(&(&self.document.text, &self.operation_name, &self.variables)).unwrap_or_default()
     }
 
     fn request(&self, viewer: Option<&Viewer>) -> Request {

@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `execution.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `execution.rs`, `response.rs`, `kept_answers.rs`, `kept_sight.rs` | from a request to its answer |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
 //! | `scalars.rs`, `page.rs`, `node.rs`, `counts.rs` | what every subject uses |
@@ -38,6 +38,7 @@ pub mod event_cursor;
 mod execution;
 mod guard;
 mod kept_answers;
+mod kept_sight;
 pub mod links;
 pub mod loaders;
 pub mod metrics;
