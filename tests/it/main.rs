@@ -55,6 +55,7 @@ mod migrations;
 mod moving;
 mod nodes;
 mod noticing;
+mod names_only;
 mod outbound;
 mod patience;
 mod people;
