@@ -49,6 +49,7 @@ mod lost_accounts;
 mod mailing;
 mod many;
 mod meanwhile;
+mod marks;
 mod metrics;
 mod mid_stream;
 mod migrations;
