@@ -1,6 +1,6 @@
 //! The commands: what they are called, what they take, what they print on stdout.
 //!
-//! `serve`, `migrate`, `workspace`, `token` and `mail` read the same configuration; `demo` brings its own; `schema` and
+//! `serve`, `migrate`, `workspace`, `token`, `mail` and `keys` read the same configuration; `demo` brings its own; `schema` and
 //! `connectors` need none. Logs go to stderr, so that stdout holds the result and nothing else.
 
 use std::{
@@ -16,6 +16,7 @@ use patchbay::{
     config::{self, Config, Logging},
     ids::{self, Kind},
     mail,
+    vault::{Rotated, Unopened},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -63,6 +64,9 @@ enum Command {
     /// Reminders by e-mail
     #[command(subcommand)]
     Mail(MailCommand),
+    /// The keys that seal what is stored
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the GraphQL schema
     Schema,
     /// The catalogue of connectors
@@ -94,6 +98,13 @@ enum MailCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Seal with the first of PATCHBAY_ENCRYPTION_KEYS what the others sealed, beside running servers; says which keys may
+    /// go. Fails where something is left
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
 enum ConnectorsCommand {
     /// Say what is wrong with the connector files of a folder
     Check { dir: PathBuf },
@@ -119,6 +130,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             wait_for(app::test_mail(configured()?, to.clone()))?;
             print(&format!("sent to {to}"))
         }
+        Command::Keys(KeysCommand::Rotate) => report(&wait_for(app::rotate_keys(configured()?))?),
         Command::Token { email, workspace, ttl } => print(&wait_for(app::token(configured()?, email, workspace, ttl))?),
     }
 }
@@ -144,6 +156,35 @@ fn check(dir: &Path) -> Result<(), Failure> {
         1 => Err("there is 1 problem with these connector files".into()),
         many => Err(format!("there are {many} problems with these connector files").into()),
     }
+}
+
+/// Prints what came of a rotation of keys, a line for each key.
+fn report(rotated: &Rotated) -> Result<(), Failure> {
+    let Some((first, others)) = rotated.keys.split_first() else { return Ok(()) };
+    print(&format!("{}: {}, {} of them sealed anew just now", first.name, secrets(first.secrets), rotated.resealed))?;
+    for key in others {
+        match key.secrets {
+            0 => print(&format!("{}: no secrets left; it may go", key.name))?,
+            left => print(&format!("{}: {} left; it has to stay", key.name, secrets(left)))?,
+        }
+    }
+    for Unopened { column, row, why } in &rotated.unopened {
+        tracing::error!(table = column.table(), column = column.column(), %row, "{why}");
+    }
+    let left = rotated.unknown + others.iter().map(|key| key.secrets).sum::<u64>();
+    match left {
+        0 => Ok(()),
+        left => Err(format!(
+            "{} not sealed with `{}`: they do not open (the log names them), or a server still seals with another key",
+            if left == 1 { "1 secret is".to_owned() } else { format!("{left} secrets are") },
+            first.name
+        )
+        .into()),
+    }
+}
+
+fn secrets(count: u64) -> String {
+    if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") }
 }
 
 /// This process's configuration, with the logging that it asks for installed and its warnings logged.

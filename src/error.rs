@@ -151,10 +151,11 @@ pub enum UserErrorCode {
     MissingScopes,
     ProviderUnavailable,
     Conflict,
+    TooMany,
 }
 
 impl UserErrorCode {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::NotFound, "NOT_FOUND"),
         (Self::Invalid, "INVALID"),
         (Self::NotConfigured, "NOT_CONFIGURED"),
@@ -164,6 +165,7 @@ impl UserErrorCode {
         (Self::MissingScopes, "MISSING_SCOPES"),
         (Self::ProviderUnavailable, "PROVIDER_UNAVAILABLE"),
         (Self::Conflict, "CONFLICT"),
+        (Self::TooMany, "TOO_MANY"),
     ];
 
     /// The code as the contract spells it.

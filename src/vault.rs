@@ -1,7 +1,10 @@
 //! Secrets at rest: sealed with XChaCha20-Poly1305 under a named key.
 //!
 //! A sealed secret names its key and is bound to the table, row and column it belongs to, so that no ciphertext can be
-//! moved elsewhere. Nothing else in the house opens a secret. Which secrets there are is for the rooms that own them.
+//! moved elsewhere. Nothing else in the house opens a secret. What is in them is for the rooms that own them; in which
+//! columns they are, [`SealedColumn`] lists, by which [`Rotation`] finds them.
+
+mod rotation;
 
 use std::sync::Arc;
 
@@ -21,17 +24,56 @@ const VERSION: u8 = 1;
 /// Bytes of a nonce: so many that random ones do not meet.
 const NONCE: usize = 24;
 
+pub use rotation::{KeyUse, Rotated, Rotation, Unopened};
+
+/// Every column that holds secrets. Nothing is sealed for another, so none is forgotten when keys are rotated. Its table has an
+/// `id`, a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SealedColumn {
+    AuthorizationCredential,
+    AttemptSecret,
+    KeptAnswer,
+    GiveBackCredential,
+}
+
+impl SealedColumn {
+    pub const ALL: [Self; 4] =
+        [Self::AuthorizationCredential, Self::AttemptSecret, Self::KeptAnswer, Self::GiveBackCredential];
+
+    pub fn table(self) -> &'static str {
+        self.names().0
+    }
+
+    pub fn column(self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::AuthorizationCredential => ("authorization", "credential"),
+            Self::AttemptSecret => ("attempt", "secret"),
+            Self::KeptAnswer => ("kept_answer", "sealed"),
+            Self::GiveBackCredential => ("give_back", "credential"),
+        }
+    }
+
+    /// The place of the secret in the row `row`.
+    pub fn of(self, row: Uuid) -> Place {
+        Place { column: self, row }
+    }
+}
+
 /// Where a secret lives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    pub table: &'static str,
-    pub column: &'static str,
+    pub column: SealedColumn,
     pub row: Uuid,
 }
 
 impl Place {
     fn associated_data(self) -> Vec<u8> {
-        [self.table.as_bytes(), b".", self.column.as_bytes(), b":", self.row.as_bytes()].concat()
+        let (table, column) = self.column.names();
+        [table.as_bytes(), b".", column.as_bytes(), b":", self.row.as_bytes()].concat()
     }
 }
 
@@ -97,8 +139,7 @@ impl Vault {
         let payload = Payload { msg: secret, aad: &place.associated_data() };
         // XChaCha20-Poly1305 refuses only messages of 256 GiB and more.
         let ciphertext = cipher.encrypt(XNonce::from_slice(&nonce), payload).unwrap_or_default();
-        let length = u8::try_from(name.len()).unwrap_or_default();
-        [&[VERSION, length], name.as_bytes(), &nonce, &ciphertext].concat()
+        [&mark(name)[..], &nonce, &ciphertext].concat()
     }
 
     /// Opens what was sealed for `place`.
@@ -110,6 +151,25 @@ impl Vault {
         let secret = cipher.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Unreadable::Damaged)?;
         Ok(Zeroizing::new(secret))
     }
+
+    /// The names of the keys; the first one's seals.
+    pub fn key_names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The same secret, sealed with the first key; none where it is already.
+    fn reseal(&self, place: Place, sealed: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        if sealed.starts_with(&mark(&self.keys[0].0)) {
+            return Ok(None);
+        }
+        Ok(Some(self.seal(place, &self.open(place, sealed)?)))
+    }
+}
+
+/// How everything begins that was sealed with the key of this name.
+fn mark(key: &str) -> Vec<u8> {
+    let length = u8::try_from(key.len()).unwrap_or_default();
+    [&[VERSION, length], key.as_bytes()].concat()
 }
 
 /// The key's name, and what follows it.
@@ -131,7 +191,7 @@ mod tests {
     }
 
     fn place(row: u128) -> Place {
-        Place { table: "authorization", column: "credential", row: Uuid::from_u128(row) }
+        SealedColumn::AuthorizationCredential.of(Uuid::from_u128(row))
     }
 
     #[test]
@@ -140,7 +200,7 @@ mod tests {
         let sealed = vault.seal(place(1), b"secret");
         assert_eq!(vault.open(place(1), &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(vault.open(place(2), &sealed), Err(Unreadable::Damaged));
-        let elsewhere = Place { column: "secret", ..place(1) };
+        let elsewhere = SealedColumn::GiveBackCredential.of(Uuid::from_u128(1));
         assert_eq!(vault.open(elsewhere, &sealed), Err(Unreadable::Damaged));
         assert!(!sealed.windows(6).any(|part| part == b"secret"));
     }
@@ -166,6 +226,19 @@ mod tests {
         assert_eq!(both.open(place(1), &old).unwrap().as_slice(), b"secret");
         let new = both.seal(place(1), b"secret");
         assert_eq!(vault(A).unwrap().open(place(1), &new), Err(Unreadable::UnknownKey));
+    }
+
+    #[test]
+    fn what_an_older_key_sealed_is_sealed_anew_once() {
+        let both = vault(&format!("{B},{A}")).unwrap();
+        let old = vault(A).unwrap().seal(place(1), b"secret");
+        let new = both.reseal(place(1), &old).unwrap().unwrap();
+        assert_eq!(vault(B).unwrap().open(place(1), &new).unwrap().as_slice(), b"secret");
+        assert_eq!(both.reseal(place(1), &new), Ok(None));
+        assert_eq!(both.reseal(place(2), &old), Err(Unreadable::Damaged), "what was moved stays refused");
+        // A name that another one begins with is another key.
+        let longer = vault("bb:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap().seal(place(1), b"secret");
+        assert_eq!(both.reseal(place(1), &longer), Err(Unreadable::UnknownKey));
     }
 
     #[test]

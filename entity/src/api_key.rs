@@ -22,6 +22,8 @@ pub struct Model {
     pub read_only: bool,
     /// The person for whom it acts.
     pub created_by: Uuid,
+    /// The key that made it, with which it is revoked; null where the person did.
+    pub parent_id: Option<Uuid>,
     pub created_at: DateTimeUtc,
     pub expires_at: Option<DateTimeUtc>,
     /// To the minute or so.

@@ -8,6 +8,7 @@ mod authenticator;
 mod identity_provider;
 mod jwks;
 mod permissions;
+mod standing;
 mod token;
 mod viewer;
 
@@ -17,5 +18,6 @@ pub use entity::Role;
 pub use identity_provider::{IdentityProvider, Subject};
 pub use jwks::{KeyDocument, KeySource, NoKeys};
 pub use permissions::{Action, Reach, acting};
+pub use standing::Standing;
 pub use token::{JwtSecret, TokenError};
 pub use viewer::{Actor, Principal, Sight, Viewer};

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{App, Outside, StartError, mailer, opening::open, secret};
+use super::{App, Outside, StartError, mailer, opening::open, secret, vault};
 use crate::{
     access::JwtSecret,
-    clock::{Clock, SystemClock, SystemEntropy},
+    clock::{Clock, SharedEntropy, SystemClock, SystemEntropy},
     config::{Config, Problem, variable},
     db::DEADLINE,
     error::Error,
@@ -22,6 +22,7 @@ use crate::{
     people::{CreateWorkspace, People},
     tasks::Tasks,
     telemetry::Telemetry,
+    vault::{Rotated, Rotation},
 };
 
 /// How long the token lives that a new workspace comes with.
@@ -77,6 +78,16 @@ pub async fn create_workspace(
         user_id: ids::encode(Kind::User, founded.admin.id),
         token: secret.map(issue).transpose()?,
     })
+}
+
+/// Seals with the first key what other keys sealed.
+pub async fn rotate_keys(config: Config) -> Result<Rotated, StartError> {
+    let entropy: SharedEntropy = Arc::new(SystemEntropy);
+    let vault = vault(&config, &entropy)?;
+    let db = open(&config, DEADLINE).await?;
+    let rotated = Rotation::new(db.clone(), vault).run().await.map_err(told);
+    db.close().await;
+    rotated
 }
 
 /// A bearer token for an active person.

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use commands::{Created, create_workspace, migrate, schema_sdl, serve, test_mail, token};
+pub use commands::{Created, create_workspace, migrate, rotate_keys, schema_sdl, serve, test_mail, token};
 pub use demo::demo;
 
 use crate::{
@@ -101,8 +101,7 @@ impl App {
         let Outside { clock, entropy, .. } = outside.clone();
         let public_url = config.public_url(bound)?;
         let catalogue = catalogue(config)?;
-        let vault = Vault::new(&config.encryption_keys, entropy.clone())
-            .map_err(|error| Problem::new("encryption_keys", format!("{error}; {NEW_KEY}")))?;
+        let vault = vault(config, &entropy)?;
         let secret = secret(config)?;
         let outbound = outbound(config, &outside)?;
         let telemetry = Telemetry::new(clock.now());
@@ -265,6 +264,12 @@ fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
             lines.join("\n")
         ))
     })
+}
+
+/// What opens and seals the secrets.
+fn vault(config: &Config, entropy: &SharedEntropy) -> Result<Vault, Problem> {
+    Vault::new(&config.encryption_keys, entropy.clone())
+        .map_err(|error| Problem::new("encryption_keys", format!("{error}; {NEW_KEY}")))
 }
 
 /// What our own tokens are signed with, if there are any.

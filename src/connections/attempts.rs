@@ -11,7 +11,8 @@ use chrono::TimeDelta;
 use entity::{AttemptKind, AttemptStatus, Topic, attempt};
 use futures_util::{Stream, stream};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    sea_query::Expr,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -39,6 +40,10 @@ use crate::{
 
 /// How long someone may be at the provider, and how long a decision may take.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How many attempts one person or key may have under way, beside those of links;
+const MOST_UNDER_WAY: u64 = 1_000;
+/// and how many one link.
+const MOST_OF_LINK: u64 = 100;
 /// How many of the connections that an attempt brought are kept with it.
 pub(super) const KEPT: usize = 100;
 
@@ -121,10 +126,39 @@ impl Connections {
             ended_at: Set(None),
         };
         let txn = self.db.begin().await?;
+        self.require_room(&txn, viewer, new.link).await?;
         let row = row.insert(&txn).await?;
         let entry = entry("attempt.started", &row, viewer.actor());
         self.journal.commit(txn, viewer.workspace(), vec![entry]).await?;
         Ok(row)
+    }
+
+    /// Refuses one more attempt to who has as many under way as there may be. What is begun with a link counts for that alone:
+    /// whoever follows it does not keep its maker from anything.
+    async fn require_room(&self, txn: &Transaction, viewer: &Viewer, link: Option<OfLink<'_>>) -> Result<()> {
+        let under_way = attempt::Entity::find()
+            .filter(attempt::Column::EndedAt.is_null())
+            .filter(attempt::Column::ExpiresAt.gt(self.clock.now()));
+        let (theirs, most, message) = match link {
+            Some(link) => (
+                under_way.filter(attempt::Column::LinkId.eq(link.id)),
+                MOST_OF_LINK,
+                "Too many sign-ins were begun with this link. Wait ten minutes, then start again.",
+            ),
+            None => {
+                let key = viewer.api_key();
+                let by_key =
+                    key.map_or_else(|| attempt::Column::ApiKeyId.is_null(), |key| attempt::Column::ApiKeyId.eq(key));
+                let theirs = under_way.filter(attempt::Column::StartedBy.eq(viewer.require_user()?));
+                (
+                    theirs.filter(by_key).filter(attempt::Column::LinkId.is_null()),
+                    MOST_UNDER_WAY,
+                    "You have 1,000 sign-ins under way. Finish some, or wait ten minutes until they have expired.",
+                )
+            }
+        };
+        let there = theirs.count(txn).await? >= most;
+        if there { Err(UserError::new(UserErrorCode::TooMany, message).into()) } else { Ok(()) }
     }
 
     /// The attempt, if it is the viewer's. A person sees what their keys started, a key only what it started itself.

@@ -19,7 +19,7 @@ use super::{
     visibility,
 };
 use crate::{
-    access::{Action, Reach, Viewer},
+    access::{Action, Viewer},
     catalogue::Connector,
     error::Result,
     pages::{self, Key, Order, Page, PageArgs, fold},
@@ -215,13 +215,10 @@ fn fed(viewer: &Viewer, authorization: Uuid) -> Select<client::Entity> {
         .filter(client::Column::Id.in_subquery(visibility::column(through, connection::Column::ClientId)))
 }
 
-/// Whether the viewer may list what an authorization gives access to.
-fn may_use(viewer: &Viewer, row: &authorization::Model) -> bool {
-    match Action::UseAuthorization.reach(viewer.role()) {
-        Reach::Everything => true,
-        Reach::Made | Reach::MadeOrShared => row.created_by.is_some() && row.created_by == viewer.user(),
-        Reach::OwnClient | Reach::Nothing => false,
-    }
+/// Whether the viewer may use an authorization for more: list what it gives access to, connect it, point a connection at
+/// another of its accounts. A share of a connection behind it gives no such right.
+pub(super) fn may_use(viewer: &Viewer, row: &authorization::Model) -> bool {
+    viewer.may_on(Action::UseAuthorization, row.created_by, None, &[])
 }
 
 /// The accounts in whose name or id `search` stands, each behind what sorts it: its folded name, then its id.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     attempts::NewAttempt,
+    authorizations::may_use,
     callback::refused,
     credentials::{Fresh, key_of_fields},
     held::Held,
@@ -19,7 +20,7 @@ use super::{
     visibility,
 };
 use crate::{
-    access::{Action, Reach, Viewer},
+    access::{Action, Viewer},
     catalogue::{Connector, FieldProblem},
     error::{Conflict, Error, Result, UserError, UserErrorCode},
     people::names,
@@ -139,7 +140,7 @@ impl Connections {
         let judged = Judged::from(&row);
         new.account = self.chosen(connector, &self.usable_credential(&row).await?, account.as_deref()).await?;
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = change.hold_working(&judged, &path).await?;
+        let mut held = change.hold_working(viewer, &judged, &path).await?;
         let connection = change.plug(&mut held, connector, new, viewer).await?;
         change.commit().await?;
         Ok(Started::Connected(connection))
@@ -236,10 +237,7 @@ impl Connections {
         let unknown =
             || UserError::new(UserErrorCode::NotFound, "There is nothing with this id.").at(path.iter().copied());
         let row = seen.ok_or_else(unknown)?;
-        if viewer.may(Action::UseAuthorization)? == Reach::Made && row.created_by != viewer.user() {
-            return Err(Error::Forbidden);
-        }
-        Ok(row)
+        if may_use(viewer, &row) { Ok(row) } else { Err(Error::Forbidden) }
     }
 
     /// The account that is meant, where the connector has several: without a browser nothing can ask.
@@ -288,11 +286,12 @@ impl Connections {
 }
 
 impl Change<'_> {
-    /// Locks an authorization whose accounts were judged, to add connections to it: it has to work, and be of the same
-    /// account still.
-    pub(super) async fn hold_working(&mut self, judged: &Judged, path: &[&str]) -> Result<Held> {
+    /// Locks an authorization whose accounts were judged, to add connections to it: it has to work, be of the same
+    /// account still, and the viewer's to use.
+    pub(super) async fn hold_working(&mut self, viewer: &Viewer, judged: &Judged, path: &[&str]) -> Result<Held> {
         let held = self.hold_one(judged.authorization()).await?.ok_or_else(meanwhile)?;
         held.require_as_judged(judged)?;
+        held.require_usable(viewer)?;
         let works = held.authorization.status != entity::Status::Disconnected;
         if works { Ok(held) } else { Err(disconnected(held.id(), path).into()) }
     }

@@ -107,7 +107,7 @@ impl Connections {
         rows: &[Checked],
     ) -> Result<Option<Vec<Outcome>>> {
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = change.hold_working(judged, &["authorizationId"]).await?;
+        let mut held = change.hold_working(viewer, judged, &["authorizationId"]).await?;
         let mut around = Around::read(&change, viewer, connector, rows.iter().flatten()).await?;
         let (mut outcomes, mut adding) = (Vec::with_capacity(rows.len()), Vec::new());
         for (place, row) in rows.iter().enumerate() {

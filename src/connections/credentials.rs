@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     ids::Kind,
     provider::{Account, Credential, Grant},
-    vault::{Place, Unreadable},
+    vault::{Place, SealedColumn, Unreadable},
 };
 
 /// However long a token lives, it is renewed daily, so that no grant dies of disuse: a tenth more than this is a day.
@@ -60,7 +60,7 @@ impl Fresh {
 
 /// Where an authorization's credential is sealed.
 pub(super) fn place(authorization: Uuid) -> Place {
-    Place { table: "authorization", column: "credential", row: authorization }
+    SealedColumn::AuthorizationCredential.of(authorization)
 }
 
 impl Connections {
@@ -193,9 +193,18 @@ impl Change<'_> {
         Ok((inserted == 1).then(|| Held { authorization: row, members: Vec::new(), disconnection: None }))
     }
 
-    /// Stores what is fresh in an authorization that is held. Its status is another matter: [`Change::heal`].
-    pub(super) async fn store(&self, held: &mut Held, connector: &Connector, fresh: &Fresh) -> Result<()> {
+    /// Stores what a sign-in, or typed credentials, brought in an authorization that is held. It belongs to `owner` from
+    /// then on, who signed in: the maker before has no use of a grant that is somebody else's. None leaves it whose it is.
+    /// Its status is another matter: [`Change::heal`].
+    pub(super) async fn store(
+        &self,
+        held: &mut Held,
+        connector: &Connector,
+        fresh: &Fresh,
+        owner: Option<Uuid>,
+    ) -> Result<()> {
         self.fill(&mut held.authorization, connector, fresh)?;
+        held.authorization.created_by = owner.or(held.authorization.created_by);
         self.write_authorization(&held.authorization).await
     }
 

@@ -36,7 +36,7 @@ use crate::{
     error::Result,
     ids::{self, Kind},
     provider::{Credential, Failure},
-    vault::Place,
+    vault::{Place, SealedColumn},
 };
 
 /// When under a claim the provider is asked no more: sooner than a request to it ends otherwise, so that what ends it is known.
@@ -81,7 +81,7 @@ enum Tried {
 
 /// Where the credential of a grant to give back is sealed.
 fn place(row: Uuid) -> Place {
-    Place { table: "give_back", column: "credential", row }
+    SealedColumn::GiveBackCredential.of(row)
 }
 
 impl Connections {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connections,
+    authorizations::may_use,
     held::{Held, Member},
     lifecycle::Change,
     settle::meanwhile,
@@ -57,6 +58,11 @@ impl Held {
     /// CONFLICT where it is not ([`Held::is_as_judged`]).
     pub(super) fn require_as_judged(&self, judged: &Judged) -> Result<()> {
         if self.is_as_judged(judged) { Ok(()) } else { Err(meanwhile()) }
+    }
+
+    /// FORBIDDEN where `viewer` may not use the authorization for more, or not any more: somebody else may have signed in.
+    pub(super) fn require_usable(&self, viewer: &Viewer) -> Result<()> {
+        if may_use(viewer, &self.authorization) { Ok(()) } else { Err(Error::Forbidden) }
     }
 
     /// The place of a connection among the members. NOT_FOUND where `viewer` does not see it any more, FORBIDDEN where they

@@ -55,9 +55,9 @@ pub(super) struct Fault {
 pub(super) enum Healed<'a> {
     /// Somebody reconnected it, and becomes the owner of what they could reconnect.
     By(&'a Viewer),
-    /// Somebody without a login reconnected it, by a link of this viewer's: owners stay.
+    /// Somebody without a login reconnected it, by a link of this viewer's: owners stay, the authorization's too.
     ByLink(&'a Viewer),
-    /// Somebody connected the same account once more: owners stay.
+    /// Somebody connected the same account once more: the connections' owners stay.
     ByTheWay(&'a Viewer),
     /// It works again by itself.
     ByItself,
@@ -75,6 +75,14 @@ impl Healed<'_> {
         match self {
             Self::By(viewer) | Self::ByLink(viewer) | Self::ByTheWay(viewer) => viewer.user(),
             Self::ByItself => None,
+        }
+    }
+
+    /// Who signed in, and owns the authorization from then on; none where it stays whose it is.
+    pub(super) fn signed_in(self) -> Option<Uuid> {
+        match self {
+            Self::By(viewer) | Self::ByTheWay(viewer) => viewer.user(),
+            Self::ByLink(_) | Self::ByItself => None,
         }
     }
 

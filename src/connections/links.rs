@@ -23,6 +23,7 @@ use super::{Connections, attempts::hash, held::Held, lifecycle::Change, list::BA
 use crate::{
     access::{Action, Actor, Viewer},
     catalogue::Connector,
+    db::Transaction,
     error::{Error, Result, UserError, UserErrorCode},
     ids::{self, Kind},
     journal::{Fact, Facts, NewEntry},
@@ -33,6 +34,8 @@ use crate::{
 const USUAL_LIFE: i32 = 72;
 /// How long one may work, in hours: thirty days.
 const LONGEST_LIFE: i32 = 720;
+/// How many links of one person or key may be open.
+const MOST_OPEN: u64 = 10_000;
 /// How many connectors one link may offer.
 const MOST_CONNECTORS: usize = 20;
 
@@ -137,6 +140,7 @@ impl Connections {
         token: &SecretString,
     ) -> Result<NewLink> {
         let txn = self.db.begin().await?;
+        self.require_room_for(&txn, &link).await?;
         people::client_stays(&txn, viewer.workspace(), link.client_id).await?;
         let link = link.into_active_model().insert(&txn).await?;
         if link.kind == AttemptKind::Connect {
@@ -154,6 +158,25 @@ impl Connections {
         let created = entry("link.created", &link, viewer.actor(), details)?;
         self.journal.commit(txn, viewer.workspace(), vec![created]).await?;
         Ok(NewLink { url: self.link_url(link.kind, token.expose_secret()), expires_at })
+    }
+
+    /// Refuses one more link to who has as many open ones as there may be.
+    async fn require_room_for(&self, txn: &Transaction, new: &link::Model) -> Result<()> {
+        let by_key = match new.api_key_id {
+            Some(key) => link::Column::ApiKeyId.eq(key),
+            None => link::Column::ApiKeyId.is_null(),
+        };
+        let open = link::Entity::find()
+            .filter(link::Column::CreatedBy.eq(new.created_by))
+            .filter(by_key)
+            .filter(link::Column::EndedAt.is_null())
+            .filter(link::Column::ExpiresAt.gt(new.created_at));
+        if open.count(txn).await? < MOST_OPEN {
+            return Ok(());
+        }
+        let message =
+            "You have 10,000 open links. Make more once some were used or have expired; `expiresInHours` says when.";
+        Err(UserError::new(UserErrorCode::TooMany, message).into())
     }
 
     /// The address of a link that ends in `token`.

@@ -135,7 +135,7 @@ impl Connections {
         attempt: Option<&attempt::Model>,
     ) -> Result<Option<Source>> {
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
-        let account = self.authorization_of(row).await?.account_name;
+        let account = self.authorization_of(row).await?.account_name.map(|name| one_line(&name, LONGEST_NAME));
         let state = self.standing(&connector, attempt, false).await?;
         let fields = fields_of(AttemptKind::Reconnect, &connector);
         Ok(Some(Source { connector, account, fields, state }))

@@ -11,7 +11,7 @@ use super::{Connections, credentials::Fresh};
 use crate::{
     error::{Error, Result},
     provider::{Account, Credential},
-    vault::Place,
+    vault::{Place, SealedColumn},
 };
 
 /// What is to become of an attempt, without secrets.
@@ -102,5 +102,5 @@ impl Connections {
 }
 
 fn place(attempt: Uuid) -> Place {
-    Place { table: "attempt", column: "secret", row: attempt }
+    SealedColumn::AttemptSecret.of(attempt)
 }

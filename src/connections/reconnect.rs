@@ -132,6 +132,7 @@ impl Connections {
         let (mut from, mut onto) = (these.pop().ok_or_else(meanwhile)?, others.pop().ok_or_else(meanwhile)?);
         let member = &from.members[from.place_of(row.id, viewer, Action::Tend)?];
         onto.require_as_judged(&judged)?;
+        onto.require_usable(viewer)?;
         // The account that the authorization was found to reach.
         if !member.is_of(row.account_id.as_deref()) || onto.authorization.status == entity::Status::Disconnected {
             return Err(meanwhile());
@@ -207,7 +208,7 @@ impl Connections {
             work.use_up(link, connector, row.id).await?;
         }
         let healed = if link.is_some() { Healed::ByLink(viewer) } else { Healed::By(viewer) };
-        work.store(&mut held, connector, fresh).await?;
+        work.store(&mut held, connector, fresh, healed.signed_in()).await?;
         work.rekey_to(&mut held, row.id, key_of_fields(connector, &fresh.credential.fields)).await?;
         work.heal(&mut held, healed).await?;
         let mut regained = Vec::new();

@@ -120,7 +120,7 @@ impl Connections {
             healed = Healed::ByLink(it.viewer);
         }
         let was_unknown = held.authorization.account_id.is_none();
-        change.store(&mut held, it.connector, it.fresh).await?;
+        change.store(&mut held, it.connector, it.fresh, healed.signed_in()).await?;
         if was_unknown && it.fresh.account.is_some() {
             let all: Vec<Uuid> = held.members.iter().map(|member| member.row.id).collect();
             change.rekey(&mut held, &all).await?;
@@ -168,7 +168,7 @@ impl Connections {
         } else {
             let mut onto = match onto {
                 Some(mut onto) => {
-                    change.store(&mut onto, it.connector, it.fresh).await?;
+                    change.store(&mut onto, it.connector, it.fresh, it.viewer.user()).await?;
                     // What was working there nobody reconnected: it stays whose it is.
                     if !change.stands(&onto) {
                         change.heal(&mut onto, Healed::By(it.viewer)).await?;
@@ -199,7 +199,7 @@ impl Connections {
         moving: &[Uuid],
     ) -> Result<()> {
         let before = change.grant_of(&from.authorization);
-        change.store(from, it.connector, it.fresh).await?;
+        change.store(from, it.connector, it.fresh, it.viewer.user()).await?;
         change.rekey(from, moving).await?;
         change.heal(from, Healed::By(it.viewer)).await?;
         change.regain(from, moving, Healed::By(it.viewer)).await?;

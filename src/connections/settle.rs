@@ -159,7 +159,9 @@ impl Connections {
             Choice::This(account) => Some(account),
         };
         let mut change = Change::begin(self, viewer).await?;
-        let mut held = self.authorize_with(&mut change, viewer, connector, fresh).await?;
+        // Who follows a link is nobody here: the authorization stays whose it is.
+        let owner = if link.is_some() { None } else { viewer.user() };
+        let mut held = self.authorize_with(&mut change, viewer, connector, fresh, owner).await?;
         let new = NewConnection { name: plan.name, client: plan.client, external_id: plan.external_id, account };
         let connection = change.plug(&mut held, connector, new, viewer).await?;
         if let Some(link) = &link {
@@ -170,20 +172,22 @@ impl Connections {
         Ok(Settled::Done)
     }
 
-    /// The authorization of the account that signed in: renewed, and healed where it was dead; or a new one.
+    /// The authorization of the account that signed in: renewed, and healed where it was dead; or a new one. It belongs to
+    /// `owner` from then on; where none is given, a new one to the viewer.
     async fn authorize_with(
         &self,
         change: &mut Change<'_>,
         viewer: &Viewer,
         connector: &Connector,
         fresh: &Fresh,
+        owner: Option<Uuid>,
     ) -> Result<Held> {
-        if let Some(held) = self.renewed(change, viewer, connector, fresh).await? {
+        if let Some(held) = self.renewed(change, viewer, connector, fresh, owner).await? {
             return Ok(held);
         }
         match change.authorize(connector, fresh, viewer.user()).await? {
             Some(held) => Ok(held),
-            None => self.renewed(change, viewer, connector, fresh).await?.ok_or_else(meanwhile),
+            None => self.renewed(change, viewer, connector, fresh, owner).await?.ok_or_else(meanwhile),
         }
     }
 
@@ -194,10 +198,11 @@ impl Connections {
         viewer: &Viewer,
         connector: &Connector,
         fresh: &Fresh,
+        owner: Option<Uuid>,
     ) -> Result<Option<Held>> {
         let account = fresh.account.as_ref().map(|account| account.id.as_str());
         let Some(mut held) = self.hold_account(change, connector, account).await? else { return Ok(None) };
-        change.store(&mut held, connector, fresh).await?;
+        change.store(&mut held, connector, fresh, owner).await?;
         if !change.stands(&held) {
             change.heal(&mut held, Healed::ByTheWay(viewer)).await?;
         }

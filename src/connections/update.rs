@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Connections,
+    authorizations::may_use,
     conflicts::external_id_taken,
     held::{Held, Member},
     judged::Judged,
@@ -62,13 +63,16 @@ impl Connections {
         }
         let wanted = input.account.or_keep("accountId")?;
         let other = match &wanted {
-            Some(wanted) if row.account_id.as_ref() != Some(wanted) => Some(self.other_account(&row, wanted).await?),
+            Some(wanted) if row.account_id.as_ref() != Some(wanted) => {
+                Some(self.other_account(viewer, &row, wanted).await?)
+            }
             Some(_) | None => None,
         };
         let (mut change, mut held, place) = self.hold_member(viewer, row.id, Action::Tend).await?;
         let account = match other {
             Some(other) => {
                 held.require_as_judged(&other.judged)?;
+                held.require_usable(viewer)?;
                 Some(other)
             }
             // It was the one that is wanted, and is not any more.
@@ -102,10 +106,15 @@ impl Connections {
         Ok(held.members.swap_remove(place).row)
     }
 
-    async fn other_account(&self, row: &connection::Model, wanted: &str) -> Result<OtherAccount> {
+    /// The account `wanted` for a connection, as its authorization reaches it. FORBIDDEN to who may not use that for more,
+    /// before the provider is asked: else whoever may rename a connection could read every account behind it.
+    async fn other_account(&self, viewer: &Viewer, row: &connection::Model, wanted: &str) -> Result<OtherAccount> {
+        let authorization = self.authorization_of(row).await?;
+        if !may_use(viewer, &authorization) {
+            return Err(Error::Forbidden);
+        }
         let missing = || UserError::new(UserErrorCode::NotConfigured, "This connector is no longer in the catalogue.");
         let connector = self.connector_of(&row.connector).ok_or_else(missing)?;
-        let authorization = self.authorization_of(row).await?;
         let judged = Judged::from(&authorization);
         let credential = self.usable_credential(&authorization).await?;
         match self.choose(&connector, &credential, Some(wanted), &["accountId"]).await? {

@@ -69,6 +69,12 @@ impl ApiKey {
         Ok(maker.ok_or_else(|| Error::internal("an API key that nobody made"))?.into())
     }
 
+    /// The key that made it, with which it is revoked; null where a person did.
+    async fn made_by_key(&self, ctx: &Context<'_>) -> Result<Option<ApiKey>, ApiError> {
+        let Some(key) = self.0.parent_id else { return Ok(None) };
+        Ok(loaders(ctx)?.api_keys.load_one(key).await?.map(ApiKey::from))
+    }
+
     /// When it was made.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
@@ -97,7 +103,7 @@ pub struct CreateApiKeyInput {
     /// Whether it may query and subscribe, and mutate nothing.
     #[graphql(default_with = "Some(false)")]
     read_only: Option<bool>,
-    /// From when on it is refused, in the future. Without it: never.
+    /// From when on it is refused, in the future. Without it: never. A key that has an end makes only keys that end no later.
     expires_at: Option<DateTime>,
 }
 
@@ -180,7 +186,7 @@ impl ApiKeysMutation {
         Ok(CreateApiKeyPayload { api_key: api_key.map(ApiKey::from), secret, errors })
     }
 
-    /// Refuses a key from now on, on sockets that are open, too. For ADMIN.
+    /// Refuses a key from now on, on sockets that are open, too, and with it the keys that it made. For ADMIN.
     async fn revoke_api_key(
         &self,
         ctx: &Context<'_>,

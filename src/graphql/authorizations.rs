@@ -96,7 +96,7 @@ impl Authorization {
         self.0.last_refreshed_at.map(Into::into)
     }
 
-    /// Who signed in or gave the credentials.
+    /// Who signed in or gave the credentials last. A MEMBER uses an authorization for more only while that is them.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>, ApiError> {
         let Some(id) = self.0.created_by else { return Ok(None) };
         Ok(loaders(ctx)?.users.load_one(id).await?.map(User::from))

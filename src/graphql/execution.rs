@@ -246,7 +246,7 @@ impl Api {
     ) -> Result<Answered, Refusal> {
         let id = prepared.id;
         span::record_operation(prepared.asks.kind(), &prepared.asks);
-        let claim = match self.0.kept_answers.find(viewer, key, &prepared.fingerprint()).await {
+        let claim = match self.0.kept_answers.find(viewer, key, &prepared.asked_as_json()).await {
             Ok(Found::Ours(claim)) => claim,
             Ok(Found::Kept(answer)) => return Ok(Answered::Before(answer)),
             Ok(Found::Another) => {

@@ -4,37 +4,46 @@
 //! draft-ietf-httpapi-idempotency-key-header) gets the same answer under the same key, whichever node they ask. An answer
 //! may hold what is shown only once, so it is sealed; what was asked is kept as a hash within.
 //!
+//! Before an answer is handed out, whoever asks is judged again: with a lesser role than when it was kept, another client, or
+//! without sight of what it tells of, they do not get it.
+//!
 //! A claim keeps a second sending away while the first is worked on. When its holder is killed, the claim ends and the
 //! next sending is worked on as if it were the first: what the first one did before it was killed may then be found done.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::kept_answer::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::kept_sight::{connections_seen, ids_in, sees_still};
 use crate::{
-    access::{Principal, Viewer},
+    access::{Principal, Role, Sight, Standing, Viewer},
     claims::{self, CLAIMED},
     clock::{SharedClock, SharedEntropy},
     db::{Db, Transaction},
     error::{Error, Result, while_away},
-    ids, retention,
-    vault::{Place, Vault},
+    ids::{self, NodeId},
+    retention,
+    vault::{Place, SealedColumn, Vault},
 };
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
 /// How long it is tried: a database that is away for longer loses the answer, and this server does not fill up with them.
 const TRIED_FOR: Duration = Duration::from_hours(1);
+/// How many answers are kept for one person or key.
+const MOST: u64 = 20_000;
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
@@ -78,6 +87,12 @@ pub(super) enum Found {
     Running,
 }
 
+/// The same, before whoever asks is judged again.
+enum Judged {
+    Found(Found),
+    Kept(String, Option<Given>),
+}
+
 /// The right to work on a request, and to keep its answer.
 pub(super) struct Claim {
     answers: KeptAnswers,
@@ -85,6 +100,9 @@ pub(super) struct Claim {
     /// Tells this claim from a later one of the same row.
     run: Uuid,
     request: String,
+    /// For whom it is worked on, and what they named.
+    viewer: Viewer,
+    named: HashSet<NodeId>,
 }
 
 /// What a row holds sealed.
@@ -93,6 +111,26 @@ struct Sealed {
     /// SHA-256 of what was asked, in hexadecimal digits.
     request: String,
     answer: Option<String>,
+    /// To whom it was given first; none where an older version kept it.
+    #[serde(default)]
+    given: Option<Given>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Given {
+    /// What they were.
+    standing: Standing,
+    /// The connections that it tells of.
+    connections: Vec<Uuid>,
+}
+
+/// What is asked, and by whom.
+struct Asked<'a> {
+    viewer: &'a Viewer,
+    principal: Uuid,
+    /// SHA-256 of it.
+    request: String,
+    named: HashSet<NodeId>,
 }
 
 impl KeptAnswers {
@@ -100,13 +138,19 @@ impl KeptAnswers {
         Self(Arc::new(Parts { db, vault, clock, entropy }))
     }
 
-    /// What the viewer has under `key`; `request` is a hash of what they ask now.
-    pub(super) async fn find(&self, viewer: &Viewer, key: &IdempotencyKey, request: &str) -> Result<Found> {
+    /// What the viewer has under `key`; `asked` is all that they ask now.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] where there is an answer, and they may not have it any more. [`Error::RateLimited`] where there
+    /// are as many as are kept for one.
+    pub(super) async fn find(&self, viewer: &Viewer, key: &IdempotencyKey, asked: &str) -> Result<Found> {
         let principal = match viewer.principal() {
             Principal::User(user) => user,
             Principal::ApiKey { key, .. } => key,
             Principal::Job(_) => return Err(Error::Forbidden),
         };
+        let request = format!("{:x}", Sha256::digest(asked));
+        let asked = Asked { viewer, principal, request, named: ids_in(asked) };
         let txn = self.0.db.begin().await?;
         let found = Entity::find()
             .filter(Column::Principal.eq(principal))
@@ -115,51 +159,64 @@ impl KeptAnswers {
             .one(&txn)
             .await?;
         let found = match found {
-            Some(row) => self.judge(&txn, row, request).await?,
-            None => self.claim(&txn, viewer, principal, key, request).await?,
+            Some(row) => self.judge(&txn, row, &asked).await?,
+            None => Judged::Found(self.claim(&txn, &asked, key).await?),
         };
         txn.commit().await?;
-        Ok(found)
+        match found {
+            Judged::Found(found) => Ok(found),
+            Judged::Kept(answer, given) => {
+                self.judge_again(viewer, given).await?;
+                Ok(Found::Kept(answer))
+            }
+        }
     }
 
-    async fn judge(&self, txn: &Transaction, row: Model, request: &str) -> Result<Found> {
+    /// Refuses the answer to who is less than they were when it was kept, or sees less of what it tells of.
+    async fn judge_again(&self, viewer: &Viewer, given: Option<Given>) -> Result<()> {
+        let may = match given {
+            Some(given) if viewer.is_at_least(&given.standing) => {
+                viewer.sight() == Sight::Everything || sees_still(&self.0.db, viewer, &given.connections).await?
+            }
+            Some(_) => false,
+            // Nobody is more than an ADMIN.
+            None => viewer.role() == Role::Admin,
+        };
+        if may { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
+    async fn judge(&self, txn: &Transaction, row: Model, asked: &Asked<'_>) -> Result<Judged> {
         let now = txn.time(self.0.clock.now()).await?;
         let expired = row.expires_at <= now;
         let kept = self.open(&row)?;
-        if !expired && kept.request != request {
-            return Ok(Found::Another);
+        if !expired && kept.request != asked.request {
+            return Ok(Judged::Found(Found::Another));
         }
         match kept.answer.filter(|_| !expired) {
-            Some(answer) => return Ok(Found::Kept(answer)),
-            None if row.claimed_until.is_some_and(|until| until > now) => return Ok(Found::Running),
+            Some(answer) => return Ok(Judged::Kept(answer, kept.given)),
+            None if row.claimed_until.is_some_and(|until| until > now) => return Ok(Judged::Found(Found::Running)),
             None => {}
         }
-        let claim = self.claim_of(row.id, request);
+        let claim = self.claim_of(row.id, asked);
         let mut taken = row.clone();
-        taken.sealed = self.seal(row.id, request, None)?;
+        taken.sealed = self.seal(row.id, &asked.request, None, None)?;
         (taken.claimed_by, taken.claimed_until) = (Some(claim.run), Some(now + CLAIMED));
         taken.expires_at = now + KEPT;
         taken.into_active_model().reset_all().update(txn).await?;
-        Ok(Found::Ours(claim))
+        Ok(Judged::Found(Found::Ours(claim)))
     }
 
-    async fn claim(
-        &self,
-        txn: &Transaction,
-        viewer: &Viewer,
-        principal: Uuid,
-        key: &IdempotencyKey,
-        request: &str,
-    ) -> Result<Found> {
+    async fn claim(&self, txn: &Transaction, asked: &Asked<'_>, key: &IdempotencyKey) -> Result<Found> {
         let now = txn.time(self.0.clock.now()).await?;
+        self.require_room(txn, asked.principal, now).await?;
         let id = ids::new(self.0.clock.now(), &*self.0.entropy);
-        let claim = self.claim_of(id, request);
+        let claim = self.claim_of(id, asked);
         let row = Model {
             id,
-            workspace_id: viewer.workspace(),
-            principal,
+            workspace_id: asked.viewer.workspace(),
+            principal: asked.principal,
             idempotency_key: key.0.clone(),
-            sealed: self.seal(id, request, None)?,
+            sealed: self.seal(id, &asked.request, None, None)?,
             claimed_by: Some(claim.run),
             claimed_until: Some(now + CLAIMED),
             expires_at: now + KEPT,
@@ -170,9 +227,22 @@ impl KeptAnswers {
         Ok(if rows == 1 { Found::Ours(claim) } else { Found::Running })
     }
 
-    fn claim_of(&self, row: Uuid, request: &str) -> Claim {
+    /// Refuses one more answer to who has [`MOST`], until the oldest is forgotten.
+    async fn require_room(&self, txn: &Transaction, principal: Uuid, now: DateTime<Utc>) -> Result<()> {
+        let theirs = || Entity::find().filter(Column::Principal.eq(principal)).filter(Column::ExpiresAt.gt(now));
+        if theirs().count(txn).await? < MOST {
+            return Ok(());
+        }
+        let oldest = theirs().order_by_asc(Column::ExpiresAt).one(txn).await?;
+        let wait = oldest.map_or(TimeDelta::seconds(1), |row| row.expires_at - now);
+        let retry_after_seconds = u32::try_from(wait.num_seconds() + 1).unwrap_or(u32::MAX);
+        Err(Error::RateLimited { retry_after_seconds })
+    }
+
+    fn claim_of(&self, row: Uuid, asked: &Asked<'_>) -> Claim {
         let run = ids::new(self.0.clock.now(), &*self.0.entropy);
-        Claim { answers: self.clone(), row, run, request: request.to_owned() }
+        let (request, viewer, named) = (asked.request.clone(), asked.viewer.clone(), asked.named.clone());
+        Claim { answers: self.clone(), row, run, request, viewer, named }
     }
 
     /// Forgets what was kept long enough.
@@ -181,8 +251,8 @@ impl KeptAnswers {
         retention::delete_old(&self.0.db, Column::Id, &Entity::find().filter(Column::ExpiresAt.lte(now)), stop).await
     }
 
-    fn seal(&self, row: Uuid, request: &str, answer: Option<String>) -> Result<Vec<u8>> {
-        let secret = serde_json::to_vec(&Sealed { request: request.to_owned(), answer }).map(Zeroizing::new);
+    fn seal(&self, row: Uuid, request: &str, answer: Option<String>, given: Option<Given>) -> Result<Vec<u8>> {
+        let secret = serde_json::to_vec(&Sealed { request: request.to_owned(), answer, given }).map(Zeroizing::new);
         let secret = secret.map_err(|_| Error::internal("an answer that cannot be written"))?;
         Ok(self.0.vault.seal(place(row), &secret))
     }
@@ -216,9 +286,18 @@ impl Claim {
     /// the claim by now, the answer is that node's to keep. While the database is away this goes on, since the same work
     /// would be done once more when the claim ends.
     pub(super) async fn settle(self, answer: Option<String>) -> Result<()> {
-        let sealed = answer.map(|answer| self.answers.seal(self.row, &self.request, Some(answer))).transpose()?;
         let until = Instant::now() + TRIED_FOR;
-        self.under(while_away(until, || self.write(sealed.as_deref()))).await
+        self.under(while_away(until, || self.keep(answer.as_deref()))).await
+    }
+
+    async fn keep(&self, answer: Option<&str>) -> Result<()> {
+        let Some(answer) = answer else { return self.write(None).await };
+        let mut named = ids_in(answer);
+        named.extend(&self.named);
+        let connections = connections_seen(&self.answers.0.db, &self.viewer, &named).await?;
+        let given = Given { standing: self.viewer.standing(), connections };
+        let sealed = self.answers.seal(self.row, &self.request, Some(answer.to_owned()), Some(given))?;
+        self.write(Some(&sealed)).await
     }
 
     async fn write(&self, sealed: Option<&[u8]>) -> Result<()> {
@@ -243,7 +322,7 @@ impl Claim {
 }
 
 fn place(row: Uuid) -> Place {
-    Place { table: "kept_answer", column: "sealed", row }
+    SealedColumn::KeptAnswer.of(row)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `prepared.rs`, `execution.rs`, `engine.rs`, `budget.rs`, `response.rs`, `kept_answers.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `prepared.rs`, `execution.rs`, `engine.rs`, `budget.rs`, `response.rs`, `kept_answers.rs`, `kept_sight.rs` | from a request to its answer |
 //! | `field_types.rs` | what the fields of the schema are, for those who judge what is asked |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
@@ -42,6 +42,7 @@ mod execution;
 mod field_types;
 mod guard;
 mod kept_answers;
+mod kept_sight;
 pub mod links;
 pub mod loaders;
 pub mod metrics;

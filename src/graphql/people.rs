@@ -179,25 +179,25 @@ impl User {
         self.0.email.as_deref()
     }
 
-    /// What they may do.
-    async fn role(&self) -> Role {
-        self.0.role.into()
+    /// What they may do. Null to a CLIENT, but of themselves.
+    async fn role(&self) -> Option<Role> {
+        self.0.role.map(Into::into)
     }
 
-    /// Set for role CLIENT: the one client they belong to.
+    /// Set for role CLIENT: the one client they belong to. Null to a CLIENT, but of themselves.
     async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>, ApiError> {
         let Some(client) = self.0.client else { return Ok(None) };
         Ok(loaders(ctx)?.clients.load_one(client).await?.map(Client::from))
     }
 
-    /// Whether they may come in.
-    async fn active(&self) -> bool {
+    /// Whether they may come in. Null to a CLIENT, but of themselves.
+    async fn active(&self) -> Option<bool> {
         self.0.active
     }
 
-    /// When they were added.
-    async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+    /// When they were added. Null to a CLIENT, but of themselves.
+    async fn created_at(&self) -> Option<DateTime> {
+        self.0.created_at.map(Into::into)
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Variables};
-use sha2::{Digest, Sha256};
 
 use super::asks::Asks;
 use super::budget::Budget;
@@ -71,11 +70,10 @@ impl Prepared {
         operation.map_or(1, |operation| guard::repetitions(operation, &self.document.parsed))
     }
 
-    /// SHA-256 of what is asked, in hexadecimal digits.
-    pub(super) fn fingerprint(&self) -> String {
+    /// All that is asked: equal for equal requests.
+    pub(super) fn asked_as_json(&self) -> String {
         // Sorted by name: `Variables` is a tree.
-        let asked = (&self.document.text, &self.operation_name, &self.variables);
-        format!("{:x}", Sha256::digest(serde_json::to_vec(&asked).unwrap_or_default()))
+        serde_json::to_string(&(&self.document.text, &self.operation_name, &self.variables)).unwrap_or_default()
     }
 
     pub(super) fn request(&self, viewer: Option<&Viewer>) -> Request {

@@ -34,6 +34,8 @@ pub enum UserErrorCode {
     ProviderUnavailable,
     /// E.g. that account is connected for that client already; `conflictsWith` is what is in the way.
     Conflict,
+    /// There are as many of these as there may be; the message says what to do.
+    TooMany,
 }
 
 /// Something that whoever sent the mutation can mend. New codes may come: treat an unknown one like INVALID.
@@ -41,7 +43,8 @@ pub struct UserError(error::UserError);
 
 impl From<error::UserError> for UserError {
     fn from(error: error::UserError) -> Self {
-        if error.code == error::UserErrorCode::ProviderUnavailable {
+        let passes = [error::UserErrorCode::ProviderUnavailable, error::UserErrorCode::TooMany];
+        if passes.contains(&error.code) {
             retries::note_passing();
         }
         Self(error)

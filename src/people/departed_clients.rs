@@ -38,7 +38,7 @@ pub async fn remove_client(
         after.into_active_model().reset_all().update(txn).await?;
     }
     for key in api_keys::live(workspace).filter(api_key::Column::ClientId.eq(client)).all(txn).await? {
-        entries.push(api_keys::revoke(txn, actor, key, now).await?);
+        entries.extend(api_keys::revoke(txn, actor, key, now).await?);
     }
     entries.push(audit("client.removed", actor, Kind::Client, client, json!({ "before": described(&row) })));
     client::ActiveModel { id: Set(client), removed_at: Set(Some(now)), ..Default::default() }.update(txn).await?;

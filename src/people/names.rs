@@ -3,7 +3,10 @@
 //! What passes here is safe on one line of a mail header, a log or a page, and both databases can store it. A message
 //! names the input and never repeats its value.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    line::{is_shapeless, without_marks},
+};
 
 /// How many characters a name, an external id or a search term may have.
 pub const LONGEST: usize = 200;
@@ -12,9 +15,10 @@ pub const LONGEST_MESSAGE: usize = 500;
 /// How many characters an address may have: 64 before the `@`, 255 after it (RFC 5321 §4.5.3.1).
 pub const LONGEST_EMAIL: usize = 320;
 
-/// A name without the white space around it.
+/// A name without the white space around it, and without marks that nobody sees: those of direction would turn round what
+/// stands beside it on a page.
 pub fn name(field: &str, given: &str) -> Result<String> {
-    line(given, LONGEST).map(str::to_owned).map_err(|flaw| Error::invalid(field, flaw))
+    line(&without_marks(given), LONGEST).map(str::to_owned).map_err(|flaw| Error::invalid(field, flaw))
 }
 
 /// Somebody else's id for a thing, exactly as they gave it.
@@ -22,16 +26,16 @@ pub fn external_id(field: &str, given: &str) -> Result<String> {
     line(given, LONGEST).map(|_| given.to_owned()).map_err(|flaw| Error::invalid(field, flaw))
 }
 
-/// What somebody tells in a sentence or two, without the white space around it.
+/// What somebody tells in a sentence or two, without the white space around it, and without such marks.
 pub fn message(field: &str, given: &str) -> Result<String> {
-    line(given, LONGEST_MESSAGE).map(str::to_owned).map_err(|flaw| Error::invalid(field, flaw))
+    line(&without_marks(given), LONGEST_MESSAGE).map(str::to_owned).map_err(|flaw| Error::invalid(field, flaw))
 }
 
 /// An e-mail address without the white space around it. Only what would make it two addresses, or none, is refused:
 /// whether it can be reached, a mail to it shows.
 pub fn email(field: &str, given: &str) -> Result<String> {
     let address = line(given, LONGEST_EMAIL).map_err(|flaw| Error::invalid(field, flaw))?;
-    let separates = |letter: char| letter.is_whitespace() || "<>()[],;:\\\"".contains(letter);
+    let separates = |letter: char| letter.is_whitespace() || is_shapeless(letter) || "<>()[],;:\\\"".contains(letter);
     match address.split_once('@') {
         Some((local, domain))
             if !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !address.contains(separates) =>
@@ -105,6 +109,15 @@ mod tests {
     fn a_name_keeps_its_case_and_loses_the_space_around_it() {
         assert_eq!(name("name", "  Große Agentur, Inc. ").unwrap(), "Große Agentur, Inc.");
         assert_eq!(name("name", &"ß".repeat(LONGEST)).unwrap().chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn marks_of_direction_are_taken_out_of_a_name_and_refused_in_an_address() {
+        assert_eq!(name("name", "\u{202e}Acme\u{202c}\u{2067} ").unwrap(), "Acme");
+        assert_eq!(message("name", "Gone\u{200f} away\u{61c}").unwrap(), "Gone away");
+        refusal(name("name", "\u{202e}\u{2069}"));
+        refusal(email("name", "ann\u{202e}@example.com"));
+        assert_eq!(external_id("name", "a\u{200e}b").unwrap(), "a\u{200e}b", "somebody else's, as it is");
     }
 
     #[test]

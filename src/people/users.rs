@@ -17,31 +17,34 @@ use crate::{
     pages::{self, Key, Order, Page, PageArgs},
 };
 
-/// A person, as a viewer may see them.
+/// A person, as a viewer may see them. To a CLIENT everybody else is a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: Uuid,
     pub name: String,
     /// None to a CLIENT.
     pub email: Option<String>,
-    pub role: Role,
+    /// None to a CLIENT, but of themselves; like what follows.
+    pub role: Option<Role>,
     /// The client of a CLIENT.
     pub client: Option<Uuid>,
-    pub active: bool,
-    pub created_at: DateTime<Utc>,
+    pub active: Option<bool>,
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 impl User {
     pub(super) fn seen_by(viewer: &Viewer, row: user::Model) -> Self {
-        let named_only = viewer.may(Action::SeePeople).is_err();
+        let all = viewer.may(Action::SeePeople).is_ok();
+        // A key of role CLIENT acts for a person of the workspace, and is not them.
+        let more = all || (viewer.api_key().is_none() && viewer.user() == Some(row.id));
         Self {
             id: row.id,
             name: row.name,
-            email: (!named_only).then_some(row.email),
-            role: row.role,
-            client: row.client_id,
-            active: row.active,
-            created_at: row.created_at,
+            email: all.then_some(row.email),
+            role: more.then_some(row.role),
+            client: row.client_id.filter(|_| more),
+            active: more.then_some(row.active),
+            created_at: more.then_some(row.created_at),
         }
     }
 }

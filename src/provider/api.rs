@@ -14,7 +14,10 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
-use crate::catalogue::{self, Auth, Connector, Named, Payload, Placement, Request, Template, Values};
+use crate::{
+    catalogue::{self, Auth, Connector, Named, Payload, Placement, Request, Template, Values},
+    line::{is_shapeless, without_marks},
+};
 
 use super::{
     Provider, classify,
@@ -193,8 +196,11 @@ pub(super) fn nothing_to_show() -> Failure {
     Failure::transient("the authorization holds no credential of this connector's kind")
 }
 
-/// An account that can be kept: providers' ids are short, their names are cut.
+/// An account that can be kept: providers' ids are short, and show what they hold; their names are cut, and shown on pages
+/// and in mail, so that marks which turn the direction of what stands beside them are left out.
 pub(super) fn account(named: Named) -> Option<Account> {
-    let name = named.name.chars().take(Account::LONGEST).collect();
-    (named.id.chars().count() <= Account::LONGEST).then_some(Account { id: named.id, name })
+    let name: String = without_marks(&named.name).chars().take(Account::LONGEST).collect();
+    let name = if name.trim().is_empty() { named.id.clone() } else { name };
+    let fits = named.id.chars().count() <= Account::LONGEST && !named.id.contains(is_shapeless);
+    fits.then_some(Account { id: named.id, name })
 }

@@ -3,6 +3,7 @@
 mod damaged;
 mod keys;
 mod planted;
+mod rotation;
 
 use entity::authorization;
 use patchbay::{

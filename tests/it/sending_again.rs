@@ -1,5 +1,7 @@
 //! A mutation that is sent again with its `Idempotency-Key`: done once, answered alike; and how much anyone may ask.
 
+mod judged;
+
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::TimeDelta;

@@ -68,8 +68,8 @@ async fn a_token_is_refused_from_the_second_it_expires() {
 async fn a_forged_token_is_refused() {
     let stage = Stage::new().await;
     let (now, user) = (stage.clock.now().timestamp(), &stage.admin.id);
-    let good = json!({ "sub": user, "exp": now + 600 });
-    let hs256 = json!({ "alg": "HS256", "typ": "JWT" });
+    let good = json!({ "iss": "patchbay", "aud": "patchbay", "sub": user, "exp": now + 600 });
+    let hs256 = json!({ "alg": "HS256", "typ": "at+jwt" });
     let key = JWT_SECRET.as_bytes();
     let control =
         ask_with(&stage.url, &[("authorization", &format!("Bearer {}", signed(&hs256, &good, key)))], VIEWER).await;
@@ -79,6 +79,11 @@ async fn a_forged_token_is_refused() {
         "what is forged below differs in one thing each"
     );
 
+    let but = |whole: &Value, part: Value| {
+        let mut whole = whole.clone();
+        whole.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        whole
+    };
     let headers = [
         json!({ "alg": "RS256" }),
         json!({ "alg": "HS384" }),
@@ -87,35 +92,65 @@ async fn a_forged_token_is_refused() {
         json!({ "alg": "none" }),
         json!({ "alg": "None" }),
         json!({ "alg": "" }),
+        json!({ "alg": null }),
+        // What else is signed with the secret.
         json!({ "typ": "JWT" }),
+        json!({ "typ": "jwt" }),
+        json!({ "typ": "logout+jwt" }),
+        json!({ "typ": "secevent+jwt" }),
+        json!({ "typ": "" }),
+        json!({ "typ": null }),
+        json!({ "typ": ["at+jwt"] }),
+        // What has to be understood and is not.
+        json!({ "crit": ["exp"] }),
+        json!({ "crit": ["b64"], "b64": false }),
+        json!({ "crit": ["https://evil.example/all"], "https://evil.example/all": true }),
+        json!({ "crit": [] }),
     ];
-    let mut forged: Vec<String> = headers.iter().map(|header| signed(header, &good, key)).collect();
-    forged.extend(["none", "None", "nOnE", "HS256"].map(|alg| format!("{}.", unsigned(&json!({ "alg": alg }), &good))));
+    let mut forged: Vec<String> = headers.iter().map(|part| signed(&but(&hs256, part.clone()), &good, key)).collect();
+    forged.push(signed(&json!({ "alg": "HS256" }), &good, key));
+    forged.extend(
+        ["none", "None", "nOnE", "HS256"]
+            .map(|alg| format!("{}.", unsigned(&but(&hs256, json!({ "alg": alg })), &good))),
+    );
     let attackers = b"an attacker's key, as long as it must be";
     let jwk = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode(attackers) });
-    let own_key = json!({ "alg": "HS256", "jwk": jwk, "jku": "https://evil.example" });
+    let own_key = but(&hs256, json!({ "jwk": jwk, "jku": "https://evil.example" }));
     forged.extend([signed(&own_key, &good, attackers), signed(&hs256, &good, attackers), signed(&hs256, &good, b"")]);
     let claims = [
-        json!({ "sub": user }),
-        json!({ "sub": user, "exp": null }),
-        json!({ "sub": user, "exp": (now + 600).to_string() }),
-        json!({ "sub": user, "exp": now }),
-        json!({ "sub": user, "exp": 0 }),
-        json!({ "sub": user, "exp": -1 }),
-        json!({ "sub": user, "exp": i64::MAX }),
-        json!({ "sub": user, "exp": 1e300 }),
-        json!({ "sub": user, "exp": now + 600, "nbf": now + 300 }),
-        json!({ "exp": now + 600 }),
-        json!({ "sub": "", "exp": now + 600 }),
-        json!({ "sub": 7, "exp": now + 600 }),
-        json!({ "sub": [user], "exp": now + 600 }),
-        json!({ "sub": "mara@lighthouse.example", "exp": now + 600 }),
-        json!({ "sub": ids::encode(Kind::User, Uuid::from_u128(7)), "exp": now + 600 }),
-        json!({ "sub": ids::encode(Kind::Viewer, stage.admin.uuid()), "exp": now + 600 }),
-        json!({ "sub": stage.admin.uuid(), "exp": now + 600 }),
-        json!([user, now + 600]),
+        json!({ "exp": null }),
+        json!({ "exp": (now + 600).to_string() }),
+        json!({ "exp": now }),
+        json!({ "exp": 0 }),
+        json!({ "exp": -1 }),
+        json!({ "exp": i64::MAX }),
+        json!({ "exp": 1e300 }),
+        json!({ "nbf": now + 300 }),
+        json!({ "sub": "" }),
+        json!({ "sub": 7 }),
+        json!({ "sub": [user] }),
+        json!({ "sub": "mara@lighthouse.example" }),
+        json!({ "sub": ids::encode(Kind::User, Uuid::from_u128(7)) }),
+        json!({ "sub": ids::encode(Kind::Viewer, stage.admin.uuid()) }),
+        json!({ "sub": stage.admin.uuid() }),
+        json!({ "iss": "https://id.example" }),
+        json!({ "iss": "Patchbay" }),
+        json!({ "iss": "" }),
+        json!({ "iss": null }),
+        json!({ "iss": ["patchbay"] }),
+        json!({ "aud": "another-service" }),
+        json!({ "aud": "" }),
+        json!({ "aud": null }),
+        json!({ "aud": ["patchbay"] }),
+        json!({ "aud": ["another-service", "patchbay"] }),
     ];
-    forged.extend(claims.iter().map(|claims| signed(&hs256, claims, key)));
+    forged.extend(claims.iter().map(|part| signed(&hs256, &but(&good, part.clone()), key)));
+    forged.extend(["iss", "aud", "sub", "exp"].map(|claim| {
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove(claim);
+        signed(&hs256, &without, key)
+    }));
+    forged.push(signed(&hs256, &json!([user, now + 600]), key));
     for token in forged {
         refused(&stage, &[("authorization", &format!("Bearer {token}"))]).await;
         let mut socket = Socket::open(&stage.url).await;

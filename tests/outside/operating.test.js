@@ -98,6 +98,9 @@ describe('operating', () => {
     server = newcomer.starts(`${operating.block('sh', 'second:')}patchbay`);
     await server.serves(ada.origin);
     assert.equal((await ada.ask('{ clients { totalCount } }')).clients.totalCount, 1);
+    const rotated = await newcomer.types(operating.block('sh', 'second:') + operating.block('sh', 'keys rotate'));
+    const shown = (text) => text.replaceAll(/\d+/g, 'N').replace(/^(?!second)\w+:/m, 'old:');
+    assert.equal(shown(rotated), shown(operating.block('text', 'anew')));
     await server.interrupt();
   });
 
