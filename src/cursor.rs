@@ -80,7 +80,28 @@ impl CursorKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_with_anything_changed_does_not_open(place in any::<prop::sample::Index>(), with in "[A-Za-z0-9_=. é-]{0,3}", number: i64, text: String) {
+            let key = CursorKey::new(vec![1; 16]);
+            let cursor = key.seal("clients", &(number, &text));
+            prop_assert_eq!(key.open::<(i64, String)>("clients", &cursor), Ok((number, text)));
+            let at = place.index(cursor.len());
+            let changed = format!("{}{with}{}", &cursor[..at], &cursor[at + 1..]);
+            if changed != cursor {
+                prop_assert_eq!(key.open::<(i64, String)>("clients", &changed), Err(NotOurs));
+            }
+        }
+
+        #[test]
+        fn no_text_whatever_is_a_cursor_by_chance(text in "\\PC{0,200}") {
+            prop_assert_eq!(CursorKey::new(vec![1; 16]).open::<Vec<u64>>("clients", &text), Err(NotOurs));
+        }
+    }
 
     #[test]
     fn a_cursor_opens_only_in_its_workspace_and_at_its_place() {

@@ -96,6 +96,8 @@ impl std::str::FromStr for NodeId {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
+        // The parser cuts at bytes, and panics within a character.
+        let text = Some(text).filter(|text| text.is_ascii()).ok_or(Malformed)?;
         let id: TypeSafeId<DynamicType> = text.parse().map_err(|_| Malformed)?;
         let kind = Kind::from_prefix(id.type_prefix()).ok_or(Malformed)?;
         Ok(Self { kind, id: id.uuid() })
@@ -132,7 +134,24 @@ pub fn connector_id(slug: &str) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_at_most_one_id_of_one_kind_and_is_written_alike(kind in 0..Kind::ALL.len(), end in "\\PC{0,30}", id: u128) {
+            let kind = Kind::ALL[kind];
+            let shown = encode(kind, Uuid::from_u128(id));
+            for text in [format!("{}_{end}", kind.prefix()), format!("{shown}{end}"), end, shown] {
+                let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| decode(*kind, &text).is_some()).collect();
+                prop_assert!(kinds.len() <= 1);
+                if let [kind] = kinds[..] {
+                    prop_assert_eq!(encode(kind, decode(kind, &text).unwrap()), text);
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_kind_comes_back_as_itself_and_as_no_other() {

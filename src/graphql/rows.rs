@@ -57,7 +57,19 @@ fn digits(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_source_writes_goes_out_as_json(text in "(\\{\"[a-z\\\\\"]{0,4}\": ?|\\[|-?[0-9]{1,25}|\\.[0-9]{1,25}|e[+-]?[0-9]{1,4}|\"\\PC{0,4}\"|null|true|,|\\}|\\]){1,12}") {
+            if let Ok(row) = RawValue::from_string(text) {
+                let shown = serde_json::to_string(&shown(&row)).unwrap();
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{} became {}", row.get(), shown);
+            }
+        }
+    }
 
     fn row(text: &str) -> String {
         shown(&RawValue::from_string(text.to_owned()).unwrap()).into_json().unwrap().to_string()

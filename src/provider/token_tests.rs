@@ -1,5 +1,6 @@
 //! Token answers as providers send them.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::catalogue::{Auth, Connector, parse};
@@ -240,4 +241,35 @@ fn debug_of_an_answer_shows_no_secret() {
     let answer: TokenAnswer = serde_json::from_value(normalised(said, " ")).unwrap();
     let shown = format!("{answer:?}");
     assert!(shown.contains("authed_user") && !shown.contains("planted"), "{shown}");
+}
+
+/// What providers put where a lifetime, scopes or a token belong, and what they never should.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
+        "-?[0-9]{1,30}(\\.[0-9]{1,3})?(e[0-9]{1,4})?".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::from))
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_beside_a_token_the_grant_is_sane(
+        life in anything(), scope in anything(), kind in anything(), refresh in anything(), end in anything()
+    ) {
+        let said = json!({
+            "access_token": "a", "token_type": kind, "expires_in": life, "scope": scope, "refresh_token": refresh,
+            "refresh_token_expires_in": end,
+        });
+        let grant = first("", said.clone());
+        let (tokens, ten_years) = (tokens(&grant), now() + TimeDelta::days(3_651));
+        let sane = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at > now() && at < ten_years);
+        prop_assert!(sane(tokens.access_expires_at) && sane(tokens.ends_at), "{}", said);
+        prop_assert!(tokens.scopes.iter().all(|scope| !scope.is_empty() && !scope.contains(' ')), "{}", said);
+        prop_assert!(tokens.refresh_token.as_ref().is_none_or(|token| !token.expose_secret().is_empty()), "{}", said);
+    }
 }

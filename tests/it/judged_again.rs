@@ -265,17 +265,17 @@ async fn of_two_who_type_credentials_at_once_none_undoes_what_the_other_decided(
 async fn who_may_no_more_once_the_provider_has_answered_changes_nothing() {
     let stage = Stage::new().await;
     let nina = stage.person("Nina", "MEMBER", None).await;
-    let connection = id(&fjord(&stage).await);
-    let share = json!({ "connectionId": connection, "userIds": [nina.id] });
-    stage.admin.does("shareConnection", share.clone(), "").await;
+    let input = json!({ "connector": "sandbox-ads", "accountId": "100-303" });
+    let connection = id(&nina.connects(&stage.browser(), input, "ada").await);
     let gate = stage.gates(Endpoint::Accounts, 1);
     let input = json!({ "connectionId": connection, "accountId": "100-301" });
-    let update = nina.mutates("updateConnection", input, "connection { id }");
-    let unshare = async {
-        stage.admin.does("unshareConnection", share, "").await;
+    let update = nina.tries_mutation("updateConnection", input, "connection { id }");
+    // The sign-in is another's from then on.
+    let sign_in = async {
+        stage.admin.reconnects(&stage.browser(), &connection, "REFUSE", "ada").await;
     };
-    let (update, ()) = stage.while_held(&gate, 1, update, unshare).await;
-    assert_eq!(update["errors"][0]["code"], "NOT_FOUND", "{update:#}");
+    let (update, _) = stage.while_held(&gate, 1, update, sign_in).await;
+    assert_eq!(update.code(), Some("FORBIDDEN"), "{:#}", update.body);
     assert_eq!(stage.admin.connection(&connection).await["account"]["accountId"], "100-303");
 }
 

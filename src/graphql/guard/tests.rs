@@ -1,5 +1,6 @@
 use async_graphql::parser::parse_query;
 use async_graphql::{Variables, value};
+use proptest::prelude::*;
 
 use super::*;
 use crate::graphql::field_types::definitions;
@@ -263,4 +264,44 @@ fn the_largest_texts_within_the_limits_do_not_overwhelm_the_parser() {
         // Whether it is a document does not matter; a stack that overflows would end the test.
         let _ = parse_query(&text);
     }
+}
+
+/// Documents to be torn apart and put together anew.
+const CORPUS: [&str; 6] = [
+    include_str!("introspection.graphql"),
+    "query ($n: Int = 5, $ids: [ID!]!) { clients(first: $n) { nodes { ...C } edges { cursor } } nodes(ids: $ids) { id } }
+     fragment C on Client { name connections(last: 3) { nodes { ... on Connection { sharedWith { id } } } } }",
+    "mutation M($input: ConnectAccountsInput!) { connectAccounts(input: $input) { results { errors { field } } } }",
+    "subscription { connectionsChanged { cursor connections { id } } }",
+    "{ a: viewer @include(if: true) { id } ... @skip(if: false) { b: dataset(id: \"\\u00e9\") { rows(first: 0) { nodes } } } }",
+    "{ authorization(id: \"\"\"a \\\"\"\" b\"\"\") { scopes availableAccounts(search: null, first: -1) { nodes { accountId } } } }",
+];
+
+proptest! {
+    #[test]
+    fn no_document_whatever_makes_the_guard_panic_or_pass_more_than_its_limit(
+        one in 0..CORPUS.len(), other in 0..CORPUS.len(), cut in any::<prop::sample::Index>(),
+        joint in any::<prop::sample::Index>(), put in "[\\PC{}()\\[\\]\"$@:!.#\n]{0,12}", times in 1..40_usize,
+    ) {
+        let (head, tail) = (CORPUS[one], CORPUS[other]);
+        let piece = |text: &'static str, at: &prop::sample::Index| {
+            (0..=at.index(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+        };
+        let text = format!("{}{}{}", &head[..piece(head, &cut)], put.repeat(times), &tail[piece(tail, &joint)..]);
+        let shared = SHARED.with(Clone::clone);
+        let (guard, types) = &*shared;
+        if guard.check_text(&text).is_ok()
+            && let Ok(document) = parse_query(&text)
+            && guard.check_document(&document).is_ok()
+        {
+            for (_, operation) in document.operations.iter() {
+                let judged = guard.check_operation(&operation.node, &document, &Variables::default(), types);
+                prop_assert!(judged.unwrap_or_default() <= guard.limits.complexity + guard.introspection);
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SHARED: std::sync::Arc<(Guard, FieldTypes)> = std::sync::Arc::new(guard(Limits::default()));
 }

@@ -76,7 +76,46 @@ pub(super) fn complete(id: &Id) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Any JSON, of the names and words that messages have.
+    fn json() -> impl Strategy<Value = Value> {
+        let word = prop_oneof![Just("subscribe"), Just("connection_init"), Just("complete"), Just("ping"), Just("")];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word.prop_map(Value::from),
+            "\\PC{0,300}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let name = prop_oneof![Just("type"), Just("id"), Just("payload"), Just("query"), Just("x")];
+            let members = prop::collection::vec((name.prop_map(str::to_owned), inner.clone()), 0..6);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                members.prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_says_is_a_message_or_none_and_its_id_goes_back_as_it_came(said in json(), cut in 0..4_usize) {
+            let text = said.to_string();
+            let text: String = text.chars().take(text.chars().count() - cut.min(text.chars().count())).collect();
+            match Incoming::parse(&text) {
+                Some(Incoming::Subscribe { id, request }) => {
+                    let sent: Value = serde_json::from_str(&next(&id, &request)).unwrap();
+                    prop_assert_eq!(&sent["id"], &said["id"]);
+                    prop_assert!(said["id"].as_str().is_some_and(|id| !id.is_empty() && id.len() <= LONGEST_ID));
+                }
+                Some(Incoming::Init { payload }) => prop_assert!(payload.is_object() || payload.is_null()),
+                Some(Incoming::Complete { .. } | Incoming::Ping | Incoming::Pong) | None => {}
+            }
+        }
+    }
 
     #[test]
     fn an_id_goes_back_as_it_came() {

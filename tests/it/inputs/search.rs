@@ -73,8 +73,7 @@ async fn an_empty_search_says_nothing_and_one_that_no_name_can_hold_is_bad_input
 #[tokio::test(flavor = "multi_thread")]
 async fn html_and_sql_in_names_are_only_names() {
     let (stage, client, _) = furnished().await;
-    for name in
-        ["<script>alert(1)</script>", "Robert'); DROP TABLE client;--", "{{7*7}}", "${jndi:ldap://x}", "😀 \u{202e}"]
+    for name in ["<script>alert(1)</script>", "Robert'); DROP TABLE client;--", "{{7*7}}", "${jndi:ldap://x}", "😀 "]
     {
         let payload =
             stage.admin.does("updateClient", json!({ "clientId": client, "name": name }), "client { name }").await;
