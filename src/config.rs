@@ -14,6 +14,7 @@ mod mail;
 mod oauth;
 mod parse;
 mod problem;
+mod proxies;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use self::{
     oauth::OAuthSettings,
     parse::LogFormat,
     problem::{Problem, Problems, Warning},
+    proxies::TrustedProxies,
 };
 use self::{layers::ConfigFile, oauth::Unmatched, reader::Reader};
 
@@ -43,6 +45,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// See [`Config::public_url`].
     public_url: Option<Url>,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether there is a page `/explorer`.
+    pub explorer: bool,
+    /// The bearer without which `/metrics` says nothing; none where everyone may read it.
+    pub metrics_token: Option<SecretString>,
+    /// Where `/metrics` is served alone; none where it is served at `listen`.
+    pub metrics_bind: Option<SocketAddr>,
     /// `sqlite://…` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
     /// How many handles of the database requests and jobs share; at least one.
@@ -127,6 +137,10 @@ impl Config {
     fn read(reader: &mut Reader) -> Option<Self> {
         let listen = reader.read("listen", parse::address);
         let public_url = reader.read("public_url", parse::public_url);
+        let trusted_proxies = reader.read("trusted_proxies", proxies::parse).unwrap_or_default();
+        let explorer = reader.read("explorer", parse::switch);
+        let metrics_token = reader.secret("metrics_token");
+        let metrics_bind = reader.read("metrics_bind", parse::address);
         let database_url = reader.read("database_url", parse::database_url);
         let database_pool = reader.read("database_pool", parse::pool);
         let encryption_keys = reader.require("encryption_keys", NO_ENCRYPTION_KEYS);
@@ -150,6 +164,10 @@ impl Config {
         Some(Self {
             listen: listen?,
             public_url,
+            trusted_proxies,
+            explorer: explorer?,
+            metrics_token,
+            metrics_bind,
             database_url: database_url?,
             database_pool: database_pool?,
             encryption_keys: encryption_keys?,

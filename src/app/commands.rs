@@ -1,6 +1,6 @@
 //! What the commands of the binary do.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use askama::Template;
 use chrono::TimeDelta;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{App, Outside, StartError, mailer, opening::open, secret, vault};
+use super::{App, Outside, StartError, mailer, open_files, opening::open, secret, vault};
 use crate::{
     access::JwtSecret,
     clock::{Clock, SharedEntropy, SystemClock, SystemEntropy},
@@ -37,8 +37,11 @@ pub struct Created {
 }
 
 /// Serves until `stop` is cancelled.
-pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), StartError> {
-    let listener = bind(&config).await?;
+pub async fn serve(mut config: Config, stop: CancellationToken) -> Result<(), StartError> {
+    if let Some(files) = open_files::raise_limit() {
+        open_files::fit(&mut config.limits, files, config.database_pool + 1);
+    }
+    let listener = bind("listen", config.listen).await?;
     let app = App::build(&config, listener.local_addr()?, Outside::default(), stop).await?;
     tracing::info!("listening at {}", app.public_url);
     if app.jobs.reminders.is_none() {
@@ -47,9 +50,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), StartE
     app.run(listener).await
 }
 
-pub(super) async fn bind(config: &Config) -> Result<TcpListener, StartError> {
-    let taken = |error| Problem::new("listen", CannotListen(error));
-    Ok(TcpListener::bind(config.listen).await.map_err(taken)?)
+/// Listens at `address`, which the setting `key` names.
+pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let taken = |error| Problem::new(key, CannotListen(error));
+    Ok(TcpListener::bind(address).await.map_err(taken)?)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    App, HEAD, Outside, StartError,
+    App, Outside, StartError,
     commands::{bind, signing_secret},
     seed,
 };
 use crate::{
     clock::{Entropy, random},
-    config::Config,
+    config::{Config, Limits, TrustedProxies},
     http::server,
     ids::{self, Kind},
     sandbox::{Options, PERSON_HEADER, Sandbox},
@@ -38,10 +38,13 @@ pub async fn demo(variables: &[(String, String)], stop: CancellationToken) -> Re
     let address = provider.local_addr()?;
     let base_url = Url::parse(&format!("http://{address}"))?;
     let sandbox = Sandbox::new(outside.clock.clone(), outside.entropy.clone(), &base_url, Options::default());
-    let sandbox_server = tokio::spawn(server::serve(provider, sandbox.router(), HEAD, stop.clone()));
+    let (router, sandbox_stop) = (sandbox.router(), stop.clone());
+    let sandbox_server = tokio::spawn(async move {
+        server::serve(provider, router, &Limits::default(), &TrustedProxies::default(), sandbox_stop).await;
+    });
 
     let config = Config::for_demo(variables, settings(&sandbox, &folder.0, &address.to_string(), &*outside.entropy)?)?;
-    let listener = bind(&config).await?;
+    let listener = bind("listen", config.listen).await?;
     let now = outside.clock.now();
     let app = App::build(&config, listener.local_addr()?, outside, stop).await?;
     let seeded = seed::seed(&app, &sandbox).await?;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod demo;
+mod open_files;
 mod opening;
 mod seed;
 
@@ -25,12 +26,12 @@ use crate::{
     access::{Authenticator, Bind, IdentityProvider, JwtSecret},
     catalogue::Catalogue,
     clock::{NodeClock, SharedClock, SharedEntropy, SystemClock, SystemEntropy},
-    config::{Config, Problem, variable},
+    config::{Config, Limits, Problem, TrustedProxies, variable},
     connections::{self, Connections},
     datasets::{self, Datasets},
     db::{self, Db, Watch},
     graphql::{self, Api, KeptAnswers, RequestIds, Services},
-    http::{self, Origins, Transport},
+    http::{self, Origins, Routers, Site, Transport, server::serve as serve_http},
     jobs::{self, Jobs},
     journal::{Journal, Refusals},
     mail::{BadMailSetting, Mailer},
@@ -44,8 +45,6 @@ use crate::{
 
 /// A lost ring is made up for within this time.
 const SLOW_TICK: Duration = Duration::from_secs(2);
-/// How long a request's head may take.
-const HEAD: Duration = Duration::from_secs(10);
 /// How long stopping may take before what is left is cut off: longer than a provider may take to answer, so that the
 /// tokens of an answer that is on its way are stored.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -86,6 +85,10 @@ pub struct App {
     pub tasks: Tasks,
     pub public_url: Url,
     router: Router,
+    /// Where `/metrics` is served alone.
+    metrics: Option<(TcpListener, Router)>,
+    limits: Limits,
+    trusted_proxies: TrustedProxies,
     stop: CancellationToken,
 }
 
@@ -208,18 +211,34 @@ impl App {
             tasks: tasks.clone(),
             stop: stop.clone(),
         });
-        let router =
-            http::router(&transport, connections.clone(), datasets, notifications, journal, db.clone(), &public_url);
-        Ok(Self { db, people, connections, jobs, tasks, public_url, router, stop })
+        let site = Site {
+            connections: connections.clone(),
+            datasets,
+            notifications,
+            journal,
+            db: db.clone(),
+            public_url: public_url.clone(),
+            explorer: config.explorer,
+            metrics_token: config.metrics_token.clone(),
+            metrics_apart: config.metrics_bind.is_some(),
+        };
+        let Routers { public: router, metrics } = http::routers(&transport, site);
+        let metrics = match config.metrics_bind.zip(metrics) {
+            Some((address, router)) => Some((commands::bind("metrics_bind", address).await?, router)),
+            None => None,
+        };
+        let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
+        Ok(Self { db, people, connections, jobs, tasks, public_url, router, metrics, limits, trusted_proxies, stop })
     }
 
     /// Serves on `listener`, with the jobs beside, until told to stop; then waits for requests, sockets, jobs and every
     /// effect that has begun, while the database is still open.
-    pub async fn run(self, listener: TcpListener) -> Result<(), StartError> {
+    pub async fn run(mut self, listener: TcpListener) -> Result<(), StartError> {
         self.jobs.start(&self.stop);
+        let stop = self.stop.clone();
         tokio::select! {
             () = self.listen(listener) => {}
-            () = self.overdue() => {
+            () = overdue(&stop) => {
                 let unfinished = self.tasks.unfinished();
                 tracing::warn!(%unfinished, "what was not done in {} s was cut off", DRAIN.as_secs());
             }
@@ -232,16 +251,24 @@ impl App {
     }
 
     /// Serves without the jobs, for a caller that runs those by hand; returns when all that was begun has ended.
-    pub async fn listen(&self, listener: TcpListener) {
-        http::server::serve(listener, self.router.clone(), HEAD, self.stop.clone()).await;
+    pub async fn listen(&mut self, listener: TcpListener) {
+        let metrics = self.metrics.take();
+        let (limits, proxies, stop) = (&self.limits, &self.trusted_proxies, &self.stop);
+        let public = serve_http(listener, self.router.clone(), limits, proxies, stop.clone());
+        let metrics = async {
+            if let Some((listener, router)) = metrics {
+                serve_http(listener, router, limits, proxies, stop.clone()).await;
+            }
+        };
+        tokio::join!(public, metrics);
         self.tasks.drained().await;
     }
+}
 
-    /// Returns when stopping has taken long enough.
-    async fn overdue(&self) {
-        self.stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    }
+/// Returns when stopping has taken long enough.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
 }
 
 #[derive(Debug, thiserror::Error)]

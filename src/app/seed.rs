@@ -176,6 +176,7 @@ impl Seeding<'_> {
 fn callback(back: &Url) -> Callback {
     let find = |wanted: &str| back.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned());
     Callback {
+        connector: back.path().rsplit('/').next().unwrap_or_default().to_owned(),
         state: find("state").unwrap_or_default(),
         code: find("code").map(Into::into),
         error: find("error"),

@@ -10,9 +10,13 @@ use figment::{
 use super::problem::{Problem, Problems};
 
 /// Every setting, but those of connectors (`oauth`), as the file spells it.
-pub(super) const KEYS: [&str; 37] = [
+pub(super) const KEYS: [&str; 43] = [
     "listen",
     "public_url",
+    "trusted_proxies",
+    "explorer",
+    "metrics_token",
+    "metrics_bind",
     "database_url",
     "database_pool",
     "encryption_keys",
@@ -40,6 +44,8 @@ pub(super) const KEYS: [&str; 37] = [
     "max_sockets",
     "max_rate",
     "max_burst",
+    "max_connections",
+    "max_connections_per_address",
     "nats_url",
     "jwt_jwks_url",
     "jwt_issuer",
@@ -51,8 +57,9 @@ pub(super) const KEYS: [&str; 37] = [
 ];
 
 /// The defaults of what has one; those of the limits are [`super::Limits::default`].
-pub(super) const DEFAULTS: [(&str, &str); 9] = [
+pub(super) const DEFAULTS: [(&str, &str); 10] = [
     ("listen", "127.0.0.1:8080"),
+    ("explorer", "on"),
     ("database_url", "sqlite://patchbay.db"),
     ("database_pool", "10"),
     ("probe_interval", "15m"),

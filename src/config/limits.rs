@@ -17,8 +17,14 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long the body may take to arrive.
     pub body_timeout: Duration,
-    /// How long a request's head may take to arrive.
+    /// How long a request's head may take to arrive; on a new connection, from its very beginning.
     pub header_timeout: Duration,
+    /// How long a connection may stay open between two requests: longer than proxies keep theirs, which must not meet a
+    /// connection that closes while they send.
+    pub idle_timeout: Duration,
+    /// Connections open at once: of one address, trusted proxies left out, and in all.
+    pub connections_per_address: usize,
+    pub connections: usize,
     /// How long a browser waits for a sign-in, or a link's form: less than proxies do. What was begun goes on.
     pub browser_patience: Duration,
     /// Requests in one HTTP body.
@@ -61,7 +67,7 @@ pub struct Limits {
     pub outbox_messages: usize,
     /// Their size, the one being written left out.
     pub outbox_bytes: usize,
-    /// How long a client may take nothing of a full outbox, before it counts as one that does not read.
+    /// How long a client may take nothing of an answer or of a full outbox, before it counts as one that does not read.
     pub read_timeout: Duration,
     /// How long a closing socket waits for its client.
     pub farewell: Duration,
@@ -70,6 +76,10 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Operations a viewer may start at once.
     pub request_burst: u32,
+    /// Operations that callers without a viewer may start each second, from one address.
+    pub address_requests_per_second: u32,
+    /// Those they may start at once.
+    pub address_request_burst: u32,
 
     /// How long whoever reconnects waits until connections that had lost access on their own have been asked about.
     pub regain_within: Duration,
@@ -81,6 +91,9 @@ impl Default for Limits {
             body_bytes: 2 * MIB,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            connections_per_address: 2_000,
+            connections: 20_000,
             browser_patience: Duration::from_secs(4),
             batch: 10,
             document_bytes: 128 * KIB,
@@ -105,6 +118,8 @@ impl Default for Limits {
             farewell: Duration::from_secs(5),
             requests_per_second: 200,
             request_burst: 1_000,
+            address_requests_per_second: 50,
+            address_request_burst: 250,
             regain_within: Duration::from_secs(5),
         }
     }
@@ -130,6 +145,10 @@ pub(super) fn read(reader: &mut Reader) -> Limits {
         sockets_per_viewer: reader.read("max_sockets", parse::count).unwrap_or(defaults.sockets_per_viewer),
         requests_per_second: reader.read("max_rate", parse::count).unwrap_or(defaults.requests_per_second),
         request_burst: reader.read("max_burst", parse::count).unwrap_or(defaults.request_burst),
+        connections: reader.read("max_connections", parse::count).unwrap_or(defaults.connections),
+        connections_per_address: reader
+            .read("max_connections_per_address", parse::count)
+            .unwrap_or(defaults.connections_per_address),
         ..defaults
     }
 }

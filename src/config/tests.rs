@@ -129,6 +129,9 @@ fn every_value_that_cannot_be_used_is_named_with_what_is_wanted_and_is_not_repea
         ("JOURNAL_KEEP", "90d,VALUE=1d", "the topics are connections, datasets, notifications, attempts, audit"),
         ("JOURNAL_KEEP", "90d,audit=1d,audit=2d", "names the topic audit twice"),
         ("JOURNAL_KEEP", "90d,80d", "has two general spans"),
+        ("TRUSTED_PROXIES", "10.0.0.7,VALUE", "must be addresses or networks"),
+        ("EXPLORER", "VALUE", "must be on or off"),
+        ("METRICS_BIND", "VALUE", "not an address with a port"),
         ("LOG", "info,VALUE=loud", "not a filter"),
         ("LOG_FORMAT", "VALUE", "must be text or json"),
         ("MAX_BODY", "VALUE", "not a size; write bytes, or for example 256KiB or 2MiB"),
@@ -235,9 +238,9 @@ fn a_span_or_a_size_that_is_absurd_is_refused_at_start_with_its_bounds() {
             assert!(complaints("", &[(&variable, absurd)]).starts_with(&variable), "{name}={absurd}");
         }
     }
-    for name in
-        ["BATCH", "TOKENS", "DEPTH", "COMPLEXITY", "ALIASES", "DIRECTIVES", "SUBSCRIPTIONS", "SOCKETS", "RATE", "BURST"]
-    {
+    let counts =
+        ["BATCH", "TOKENS", "DEPTH", "COMPLEXITY", "ALIASES", "DIRECTIVES", "SUBSCRIPTIONS", "SOCKETS", "RATE"];
+    for name in counts.into_iter().chain(["BURST", "CONNECTIONS", "CONNECTIONS_PER_ADDRESS"]) {
         for absurd in ["0", "-1", "1.5", "1000000001", "4294967296", "18446744073709551616", "many"] {
             let variable = format!("PATCHBAY_MAX_{name}");
             assert!(complaints("", &[(&variable, absurd)]).starts_with(&variable), "{name}={absurd}");

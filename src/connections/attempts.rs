@@ -179,9 +179,10 @@ impl Connections {
         self.public_address(&format!("oauth/start/{}", ids::encode(Kind::Attempt, attempt.id)))
     }
 
-    /// Where the provider sends people back to.
-    pub(super) fn redirect_uri(&self) -> Url {
-        self.public_address("oauth/callback")
+    /// Where the provider of `connector` sends people back to: an address of its own for each, so that no provider's answer
+    /// is taken for another's (RFC 9700 §4.4.2.2).
+    pub(super) fn redirect_uri(&self, connector: &Connector) -> Url {
+        self.public_address(&format!("oauth/callback/{}", connector.slug))
     }
 
     /// The address of `path` on this server, as browsers reach it.
@@ -207,7 +208,7 @@ impl Connections {
         let request = AuthorizationRequest {
             state: state.expose_secret(),
             verifier: &verifier,
-            redirect_uri: &self.redirect_uri(),
+            redirect_uri: &self.redirect_uri(&connector),
             login_hint: row.expected_name.as_deref(),
         };
         let Ok(location) = self.provider.authorization_url(&connector, &carried.fields, request) else {

@@ -45,6 +45,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The parameters of a callback (RFC 6749 §4.1.2, RFC 9207 §2).
 #[derive(Default)]
 pub struct Callback {
+    /// Slug of the connector at whose address it came.
+    pub connector: String,
     pub state: String,
     pub code: Option<SecretString>,
     pub error: Option<String>,
@@ -88,7 +90,9 @@ impl Connections {
         let Some(row) = found else { return Ok(Err(NotTaken)) };
         let brought = cookie(&super::attempts::cookie_name(row.id)).map(|value| hash(&value)).unwrap_or_default();
         let owned = row.browser_hash.as_deref().is_some_and(|owner| bool::from(owner.ct_eq(&brought)));
-        if !owned {
+        // At another connector's address it is another provider's answer: the code must not go to this one. The attempt
+        // stays as it is, for its own.
+        if !owned || row.connector != callback.connector {
             return Ok(Err(NotTaken));
         }
         let (id, begun) = (row.id, Instant::now());
@@ -194,8 +198,7 @@ impl Connections {
         let viewer = while_away(until, || self.starter(row)).await?.ok_or_else(inactive)?;
         let connector = self.connector(&row.connector, "connector")?;
         let carried = self.open_carried(row)?;
-        let issuer = self.provider.accepts_issuer(&connector, &carried.fields, callback.iss.as_deref());
-        if !issuer.map_err(|failure| refused(&failure))? {
+        if !self.accepts_issuer(&connector, &carried, callback.iss.as_deref())? {
             let message = "The answer did not come from the data source that was asked.";
             return Err(UserError::new(UserErrorCode::Rejected, message).into());
         }
@@ -207,6 +210,23 @@ impl Connections {
             while_away(until, || self.settle(&viewer, row, &connector, &fresh)).await
         };
         kept.await.map_err(|error| Unsettled { error, left: Some(fresh) })
+    }
+
+    /// Whether the `iss` of a callback is this connector's. Where its file names no issuer, one that is named by the file of a
+    /// connector of another authorization server is not.
+    fn accepts_issuer(&self, connector: &Connector, carried: &Carried, iss: Option<&str>) -> Result<bool, UserError> {
+        let accepted = self.provider.accepts_issuer(connector, &carried.fields, iss);
+        if !accepted.map_err(|failure| refused(&failure))? {
+            return Ok(false);
+        }
+        let (Some(iss), Some(own)) = (iss, connector.oauth().filter(|oauth| oauth.issuer.is_none())) else {
+            return Ok(true);
+        };
+        let mut others = self.catalogue.all().filter_map(|other| other.oauth());
+        Ok(!others.any(|other| {
+            other.token_url.source() != own.token_url.source()
+                && other.issuer.as_ref().is_some_and(|issuer| issuer.source() == iss)
+        }))
     }
 
     /// Writes who signed in.
@@ -221,7 +241,7 @@ impl Connections {
         let verifier = SecretString::from(carried.verifier.unwrap_or_default());
         let mut grant = self
             .provider
-            .exchange_code(connector, &carried.fields, code, &verifier, &self.redirect_uri())
+            .exchange_code(connector, &carried.fields, code, &verifier, &self.redirect_uri(connector))
             .await
             .map_err(|failure| refused(&failure))?;
         let missing = std::mem::take(&mut grant.missing_required).join(", ");

@@ -1,7 +1,9 @@
 //! A pool of handles, to read or to write: each statement takes one, under its deadline, and gives it back.
 
 use std::{
+    fs::{OpenOptions, Permissions},
     io::ErrorKind,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -238,6 +240,7 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Erro
 pub(super) fn sqlite_options(url: &str, deadline: Duration) -> Result<SqliteConnectOptions, sqlx::Error> {
     let separator = if url.contains('?') { '&' } else { '?' };
     let options: SqliteConnectOptions = format!("{url}{separator}mode=rwc").parse()?;
+    create_for_owner(options.get_filename());
     Ok(options
         .disable_statement_logging()
         .journal_mode(SqliteJournalMode::Wal)
@@ -249,6 +252,22 @@ pub(super) fn sqlite_options(url: &str, deadline: Duration) -> Result<SqliteConn
         // It says itself that it is busy, before whoever waits gives up.
         .busy_timeout(deadline * 9 / 10))
 }
+
+/// Creates a file that its owner alone may read and write, whatever the process's mask says. SQLite gives what it puts beside
+/// it (`-wal`, `-shm`) the same rights. One that is there stays as it is; where none can be created, opening says why.
+#[cfg(unix)]
+fn create_for_owner(path: &Path) {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    const OWNER: u32 = 0o600;
+    let created = OpenOptions::new().write(true).create_new(true).mode(OWNER).open(path);
+    // A mask can only have taken rights away.
+    if let Err(error) = created.and_then(|file| file.set_permissions(Permissions::from_mode(OWNER))) {
+        tracing::debug!(%error, "no database file was created");
+    }
+}
+
+#[cfg(not(unix))]
+fn create_for_owner(_path: &Path) {}
 
 pub(super) fn acquire_error(error: sqlx::Error) -> DbErr {
     match error {

@@ -28,13 +28,7 @@ impl Credentials {
     /// # Errors
     /// [`Error::Unauthenticated`]: an `Authorization` that is no bearer, or more than one.
     pub(super) fn of_headers(headers: &HeaderMap) -> Result<Option<Self>> {
-        let mut given = headers.get_all(AUTHORIZATION).iter();
-        let Some(authorization) = given.next() else { return Ok(None) };
-        if given.next().is_some() {
-            return Err(Error::Unauthenticated);
-        }
-        let bearer = bearer(authorization.to_str().ok())?;
-        Ok(Some(Self { bearer, workspace: named_workspace(headers) }))
+        Ok(bearer_of(headers)?.map(|bearer| Self { bearer, workspace: named_workspace(headers) }))
     }
 
     /// What the payload of `connection_init` says under the same names; none when it says nothing. Where it names no
@@ -64,6 +58,19 @@ impl Credentials {
 /// The workspace that an HTTP request's headers name.
 pub(super) fn named_workspace(headers: &HeaderMap) -> Option<Uuid> {
     headers.get(WORKSPACE).map(|value| workspace(value.to_str().ok()))
+}
+
+/// The bearer that an HTTP request's headers name; none when they name none.
+///
+/// # Errors
+/// [`Error::Unauthenticated`]: an `Authorization` that is no bearer, or more than one.
+pub(super) fn bearer_of(headers: &HeaderMap) -> Result<Option<SecretString>> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let Some(authorization) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    bearer(authorization.to_str().ok()).map(Some)
 }
 
 fn bearer(authorization: Option<&str>) -> Result<SecretString> {

@@ -25,7 +25,9 @@ use serde_json::{Map, Value};
 use tracing::Instrument;
 
 use super::accept::{self, Media};
+use super::address::CallerAddress;
 use super::credentials::Credentials;
+use super::quota::CountedBy;
 use super::{Transport, observed, sse};
 use crate::access::Viewer;
 use crate::graphql::errors::Code;
@@ -53,7 +55,8 @@ pub(super) async fn handle(transport: Transport, parts: Parts, body: Body) -> Re
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
         return refused;
     }
-    let caller = match Caller::of(&transport, request.headers(), media, id).await {
+    let address = CallerAddress::of_request(request.extensions());
+    let caller = match Caller::of(&transport, request.headers(), address, media, id).await {
         Ok(caller) => caller,
         Err(refusal) => return answer_refusal(refusal, media),
     };
@@ -74,21 +77,36 @@ pub(super) struct Caller {
     pub(super) transport: Transport,
     pub(super) viewer: Option<Viewer>,
     pub(super) id: RequestId,
+    address: CallerAddress,
     media: Media,
     idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Caller {
-    async fn of(transport: &Transport, headers: &HeaderMap, media: Media, id: RequestId) -> Result<Self, Refusal> {
-        let because = |error| Refusal::because(error, id);
+    /// The caller that the headers name. One without a viewer is counted here, before the body is read.
+    async fn of(
+        transport: &Transport,
+        headers: &HeaderMap,
+        address: CallerAddress,
+        media: Media,
+        id: RequestId,
+    ) -> Result<Self, Refusal> {
+        let because = |error| Refusal::because(transport.count_refused(error, address), id);
         let credentials = Credentials::of_headers(headers).map_err(because)?;
         let viewer = match credentials {
             Some(credentials) => Some(credentials.verify(&transport.0.authenticator).await.map_err(because)?),
-            None => None,
+            None => {
+                transport.count(CountedBy::Address(address), 1).map_err(because)?;
+                None
+            }
         };
         viewer.iter().for_each(observed::record);
         let idempotency_key = idempotency_key(headers)?;
-        Ok(Self { transport: transport.clone(), viewer, id, media, idempotency_key })
+        Ok(Self { transport: transport.clone(), viewer, id, address, media, idempotency_key })
+    }
+
+    fn counted_by(&self) -> CountedBy {
+        self.viewer.as_ref().map_or(CountedBy::Address(self.address), |viewer| CountedBy::Viewer(viewer.principal()))
     }
 
     async fn answer_body(self, body: &Bytes) -> Response {
@@ -138,6 +156,12 @@ impl Caller {
             let message = format!("A batch holds 1 to {most} requests, and is not answered as an event stream.");
             return answer_refusal(Refusal::malformed(message), self.media);
         }
+        if self.viewer.is_none() {
+            let others = u32::try_from(requests.len() - 1).unwrap_or(u32::MAX);
+            if let Err(error) = self.transport.count(self.counted_by(), others) {
+                return answer_refusal(Refusal::because(error, self.id), self.media);
+            }
+        }
         span::record_operation("batch", "");
         let budget = self.transport.0.api.budget();
         let mut answers = Vec::with_capacity(requests.len());
@@ -168,10 +192,10 @@ impl Caller {
     }
 
     fn prepare(&self, raw: RawRequest) -> Result<Prepared, Refusal> {
-        if let Some(viewer) = &self.viewer {
-            self.transport.count(viewer).map_err(|error| Refusal::because(error, self.id))?;
+        if self.viewer.is_some() {
+            self.transport.count(self.counted_by(), 1).map_err(|error| Refusal::because(error, self.id))?;
         }
-        self.transport.prepare(self.viewer.as_ref(), raw, self.id)
+        self.transport.prepare(self.counted_by(), raw, self.id)
     }
 }
 

@@ -22,14 +22,10 @@ use entity::AttemptKind;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use self::{
-    form::Form,
-    page::Problem,
-    tries::{Tries, Wait},
-};
+use self::{form::Form, page::Problem, tries::Tries};
 use super::{
     oauth::see_other,
-    pages::{outcome, work_that_goes_on},
+    pages::{outcome, too_many, work_that_goes_on},
 };
 use crate::{
     connections::{Connections, Followed, NoUse, NotFollowed},
@@ -94,7 +90,7 @@ async fn look(
             Err(error) => return failed(&error),
         }
         if let Err(wait) = desk.tries.count(&token) {
-            return too_many(&wait);
+            return too_many(wait.seconds);
         }
     }
     match desk.connections.link(desk.kind, &token, attempt).await {
@@ -111,7 +107,7 @@ async fn act(State(desk): State<Desk>, Path(token): Path<String>, headers: Heade
         Err(error) => return failed(&error),
     }
     if let Err(wait) = desk.tries.count(&token) {
-        return too_many(&wait);
+        return too_many(wait.seconds);
     }
     if !form::is_one(&headers) {
         return unreadable("What was sent is not a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -187,7 +183,7 @@ impl Desk {
         match no_use {
             NoUse::Unknown => match self.tries.count_in_vain() {
                 Ok(()) => outcome(OVER, message, StatusCode::NOT_FOUND),
-                Err(wait) => too_many(&wait),
+                Err(wait) => too_many(wait.seconds),
             },
             NoUse::Over => outcome(OVER, message, StatusCode::GONE),
             NoUse::Done => {
@@ -215,12 +211,6 @@ async fn guarded(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-fn too_many(wait: &Wait) -> Response {
-    let message = "Somebody tried this too often. Wait a moment, then load the page again.";
-    let page = outcome("Not so fast", message, StatusCode::TOO_MANY_REQUESTS);
-    ([(header::RETRY_AFTER, wait.seconds.to_string())], page).into_response()
 }
 
 fn unreadable(message: &str, status: StatusCode) -> Response {

@@ -1,13 +1,24 @@
 //! `/metrics`: the server's numbers, for Prometheus. They name no tenant and no person, but they say how busy the server
-//! is: a proxy in front should not publish them.
+//! is: the operator may set a bearer for them, or an address of their own.
+//!
+//! What the database is asked for them is asked once a second at most, however many read them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
+use super::Site;
+use super::credentials::bearer_of;
+use crate::clock::SharedClock;
 use crate::connections::{Connections, Due};
 use crate::datasets::{self, Datasets};
 use crate::db::Db;
@@ -17,6 +28,8 @@ use crate::telemetry::{MEDIA_TYPE, Snapshot, Telemetry, Waiting};
 
 /// How long the database may take to say where it stands; what it does not say in time is not known.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long what it said is shown.
+const SHOWN: TimeDelta = TimeDelta::seconds(1);
 
 #[derive(Clone)]
 struct Numbers {
@@ -25,34 +38,77 @@ struct Numbers {
     datasets: Datasets,
     journal: Journal,
     db: Db,
+    clock: SharedClock,
+    token: Option<SecretString>,
+    /// What the database said last, and when.
+    said: Arc<Mutex<Option<(DateTime<Utc>, Said)>>>,
 }
 
-pub(super) fn routes(
-    telemetry: Telemetry,
-    connections: Connections,
-    datasets: Datasets,
-    journal: Journal,
-    db: Db,
-) -> Router {
-    Router::new().route("/metrics", get(show)).with_state(Numbers { telemetry, connections, datasets, journal, db })
+/// Where the database stands; none each where it did not say.
+#[derive(Clone)]
+struct Said {
+    lag: Option<i64>,
+    waiting: Option<Waiting>,
 }
 
-async fn show(State(Numbers { telemetry, connections, datasets, journal, db }): State<Numbers>) -> impl IntoResponse {
-    // Before this request takes a handle itself.
-    let pools = db.pools();
-    let lag = tokio::time::timeout(PATIENCE, journal.lag()).await.ok().and_then(Result::ok);
-    let waiting = tokio::time::timeout(PATIENCE, waiting(&connections, &datasets)).await.ok().and_then(Result::ok);
-    let seen = Snapshot { journal_lag: lag, followed: journal.followed(), pools, waiting };
-    ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], telemetry.text(&seen))
+/// The route `/metrics`; with `token`, for whoever brings it as bearer.
+pub(super) fn routes(site: &Site, telemetry: Telemetry, clock: SharedClock) -> Router {
+    let Site { connections, datasets, journal, db, metrics_token, .. } = site;
+    let numbers = Numbers {
+        telemetry,
+        connections: connections.clone(),
+        datasets: datasets.clone(),
+        journal: journal.clone(),
+        db: db.clone(),
+        clock,
+        token: metrics_token.clone(),
+        said: Arc::default(),
+    };
+    Router::new().route("/metrics", get(show)).with_state(numbers)
 }
 
-async fn waiting(connections: &Connections, datasets: &Datasets) -> Result<Waiting> {
-    let mut due = Vec::new();
-    for what in Due::ALL {
-        let counted = connections.backlog(what).await?;
-        due.extend(counted.into_iter().map(|(connector, count)| (what.job(), connector, count)));
+async fn show(State(numbers): State<Numbers>, headers: HeaderMap) -> Response {
+    if !numbers.admit(&headers) {
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a bearer is needed\n").into_response();
     }
-    let counted = datasets.backlog().await?;
-    due.extend(counted.into_iter().map(|(connector, count)| (datasets::JOB, connector, count)));
-    Ok(Waiting { due, incidents: connections.count_incidents().await? })
+    // Before this request takes a handle itself.
+    let pools = numbers.db.pools();
+    let Said { lag, waiting } = numbers.ask().await;
+    let seen = Snapshot { journal_lag: lag, followed: numbers.journal.followed(), pools, waiting };
+    ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], numbers.telemetry.text(&seen)).into_response()
+}
+
+impl Numbers {
+    fn admit(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        bearer_of(headers).is_ok_and(|given| {
+            let given = given.as_ref().map_or("", ExposeSecret::expose_secret);
+            bool::from(token.expose_secret().trim().as_bytes().ct_eq(given.as_bytes()))
+        })
+    }
+
+    /// What the database says; those who ask meanwhile wait for the same answer.
+    async fn ask(&self) -> Said {
+        let mut said = self.said.lock().await;
+        let now = self.clock.now();
+        if let Some((at, said)) = &*said
+            && (*at..*at + SHOWN).contains(&now)
+        {
+            return said.clone();
+        }
+        let lag = timeout(PATIENCE, self.journal.lag()).await.ok().and_then(Result::ok);
+        let waiting = timeout(PATIENCE, self.waiting()).await.ok().and_then(Result::ok);
+        said.insert((self.clock.now(), Said { lag, waiting })).1.clone()
+    }
+
+    async fn waiting(&self) -> Result<Waiting> {
+        let mut due = Vec::new();
+        for what in Due::ALL {
+            let counted = self.connections.backlog(what).await?;
+            due.extend(counted.into_iter().map(|(connector, count)| (what.job(), connector, count)));
+        }
+        let counted = self.datasets.backlog().await?;
+        due.extend(counted.into_iter().map(|(connector, count)| (datasets::JOB, connector, count)));
+        Ok(Waiting { due, incidents: self.connections.count_incidents().await? })
+    }
 }

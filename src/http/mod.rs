@@ -6,6 +6,7 @@
 //! Nothing here logs a path, a URL's query or a header.
 
 mod accept;
+mod address;
 mod credentials;
 mod graphql;
 mod health;
@@ -15,6 +16,7 @@ mod oauth;
 mod observed;
 mod origins;
 mod pages;
+mod previews;
 mod quota;
 pub mod server;
 mod socket;
@@ -26,47 +28,88 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts as RequestParts;
-use axum::http::{Method, header};
-use axum::middleware;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use origins::Origins;
 
-use crate::access::{Authenticator, Viewer};
+use crate::access::{Authenticator, Principal};
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::connections::Connections;
 use crate::datasets::Datasets;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graphql::errors::Code;
 use crate::graphql::{Api, Prepared, RawRequest, Refusal, RequestId, RequestIds};
 use crate::journal::Journal;
 use crate::notifications::Notifications;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
-use quota::{Rates, Seats};
+use address::CallerAddress;
+use quota::{CountedBy, Rates, Seats};
 use url::Url;
 
-/// Every route of the server.
-pub fn router(
-    transport: &Transport,
-    connections: Connections,
-    datasets: Datasets,
-    notifications: Notifications,
-    journal: Journal,
-    db: Db,
-    public_url: &Url,
-) -> Router {
+/// What the routes beside the API are about.
+pub struct Site {
+    pub connections: Connections,
+    pub datasets: Datasets,
+    pub notifications: Notifications,
+    pub journal: Journal,
+    pub db: Db,
+    pub public_url: Url,
+    /// Whether there is an explorer.
+    pub explorer: bool,
+    /// The bearer of `/metrics`, if it asks for one.
+    pub metrics_token: Option<SecretString>,
+    /// Whether `/metrics` has an address of its own.
+    pub metrics_apart: bool,
+}
+
+/// Every route of the server, by the address it is served at.
+pub struct Routers {
+    pub public: Router,
+    /// None where `/metrics` is among the others.
+    pub metrics: Option<Router>,
+}
+
+/// The routes of the API and of `site`.
+pub fn routers(transport: &Transport, site: Site) -> Routers {
     let (tasks, patience) = (&transport.0.tasks, transport.0.limits.browser_patience);
-    let oauth = oauth::routes(connections.clone(), public_url.scheme() == "https", patience);
-    let links = links::routes(connections.clone(), tasks, patience);
-    let routes = transport.routes().merge(oauth).merge(links).merge(unsubscribe::routes(notifications));
-    let numbers = metrics::routes(transport.0.telemetry.clone(), connections, datasets, journal, db.clone());
-    let routes = routes.merge(health::routes(db, transport.0.tasks.clone())).merge(numbers).merge(pages::routes());
-    routes.layer(middleware::from_fn_with_state(transport.clone(), observed::observe))
+    let secure = site.public_url.scheme() == "https";
+    let observed = |router: Router| router.layer(middleware::from_fn_with_state(transport.clone(), observed::observe));
+    let numbers = metrics::routes(&site, transport.0.telemetry.clone(), transport.0.clock.clone());
+    let Site { connections, notifications, db, explorer, metrics_apart, .. } = site;
+    let oauth = oauth::routes(connections.clone(), secure, patience);
+    let links = links::routes(connections, tasks, patience);
+    let open = oauth.merge(links).merge(unsubscribe::routes(notifications));
+    let open = open.route_layer(middleware::from_fn_with_state(transport.clone(), limit_address));
+    let routes = transport.routes().merge(open).merge(health::routes(db, tasks.clone())).merge(pages::routes(explorer));
+    let (routes, apart) = if metrics_apart { (routes, Some(numbers)) } else { (routes.merge(numbers), None) };
+    let routes = if secure { routes.layer(middleware::map_response(insist_on_https)) } else { routes };
+    Routers { public: observed(routes), metrics: apart.map(observed) }
+}
+
+/// The middleware of pages for people without a viewer: so many requests of one address as of callers without one.
+async fn limit_address(State(transport): State<Transport>, request: Request, next: Next) -> Response {
+    let address = CallerAddress::of_request(request.extensions());
+    match transport.count(CountedBy::Address(address), 1) {
+        Err(Error::RateLimited { retry_after_seconds }) => pages::too_many(retry_after_seconds),
+        _ => next.run(request).await,
+    }
+}
+
+/// A year, in seconds. Other hosts of the same domain are their operators' matter.
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Has browsers come by https alone from now on (RFC 6797).
+async fn insist_on_https(mut response: Response) -> Response {
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+    response
 }
 
 /// The transports of the API. Cheap to clone.
@@ -89,7 +132,7 @@ pub struct Parts {
 
 struct Inner {
     parts: Parts,
-    seats: Seats,
+    seats: Seats<Principal>,
     rates: Rates,
 }
 
@@ -112,23 +155,25 @@ impl Transport {
         Router::new().route("/graphql", any(enter)).with_state(self.clone()).layer(self.0.origins.cors())
     }
 
-    /// Counts one operation of `viewer`; refused when they started too many.
-    fn count(&self, viewer: &Viewer) -> Result<()> {
-        self.count_more(viewer, 1)
-    }
-
-    fn count_more(&self, viewer: &Viewer, operations: u32) -> Result<()> {
-        let counted = self.0.rates.count(viewer.principal(), operations);
+    /// Counts operations `by` their caller; refused when they started too many.
+    fn count(&self, by: CountedBy, operations: u32) -> Result<()> {
+        let counted = self.0.rates.count(by, operations);
         counted.inspect_err(|_| self.0.telemetry.operations.invalid(Code::RateLimited.as_str()))
     }
 
-    /// Parses and guards a request that was [counted](Self::count), and counts what it repeats.
-    fn prepare(&self, viewer: Option<&Viewer>, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
-        let prepared = self.0.api.prepare(request, id)?;
-        if let Some(viewer) = viewer {
-            let counted = self.count_more(viewer, prepared.repetitions() - 1);
-            counted.map_err(|error| Refusal::because(error, id))?;
+    /// Counts credentials that were refused with `error`, by where they came from: what is said of them in the end.
+    fn count_refused(&self, error: Error, address: CallerAddress) -> Error {
+        match error {
+            Error::Unauthenticated => self.count(CountedBy::Address(address), 1).err().unwrap_or(error),
+            error => error,
         }
+    }
+
+    /// Parses and guards a request that was [counted](Self::count), and counts what it repeats.
+    fn prepare(&self, by: CountedBy, request: RawRequest, id: RequestId) -> Result<Prepared, Refusal> {
+        let prepared = self.0.api.prepare(request, id)?;
+        let counted = self.count(by, prepared.repetitions() - 1);
+        counted.map_err(|error| Refusal::because(error, id))?;
         Ok(prepared)
     }
 }

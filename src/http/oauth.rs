@@ -1,4 +1,4 @@
-//! The browser's way to a provider and back: `/oauth/start/{attempt}` and `/oauth/callback`.
+//! The browser's way to a provider and back: `/oauth/start/{attempt}` and `/oauth/callback/{slug}`.
 //!
 //! Reads parameters and cookies, sets the cookie, and shows where it went; what it means is
 //! [`crate::connections`]'s.
@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,6 +18,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::pages::{outcome, outcome_that_closes, work_that_goes_on};
+use super::previews;
 use crate::{
     connections::{Arrived, Callback, Connections, Departure, Returned},
     error::Error,
@@ -38,11 +40,11 @@ struct Desk {
 
 /// The routes of the browser's round trip.
 pub(super) fn routes(connections: Connections, secure: bool, patience: Duration) -> Router {
-    Router::new().route("/oauth/start/{attempt}", get(start)).route("/oauth/callback", get(callback)).with_state(Desk {
-        connections,
-        secure,
-        patience,
-    })
+    Router::new()
+        .route("/oauth/start/{attempt}", get(start))
+        .route("/oauth/callback/{slug}", get(callback))
+        .layer(middleware::from_fn(previews::turn_away))
+        .with_state(Desk { connections, secure, patience })
 }
 
 /// What providers send back (RFC 6749 §4.1.2). A parameter that is given twice makes the request invalid.
@@ -55,11 +57,7 @@ struct Parameters {
     iss: Option<String>,
 }
 
-async fn start(State(desk): State<Desk>, method: Method, Path(attempt): Path<String>) -> Response {
-    // Whoever only looks (a link preview) does not own the attempt.
-    if method == Method::HEAD {
-        return StatusCode::NO_CONTENT.into_response();
-    }
+async fn start(State(desk): State<Desk>, Path(attempt): Path<String>) -> Response {
     let Some(attempt) = ids::decode(Kind::Attempt, &attempt) else {
         return outcome(NOT_VALID, "This link is not valid, or no longer.", StatusCode::NOT_FOUND);
     };
@@ -87,18 +85,15 @@ fn send_on(departure: &Departure, secure: bool) -> Response {
 
 async fn callback(
     State(desk): State<Desk>,
-    method: Method,
+    Path(connector): Path<String>,
     headers: HeaderMap,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    if method == Method::HEAD {
-        return StatusCode::NO_CONTENT.into_response();
-    }
     let Ok(Query(parameters)) = parameters else {
         return outcome(NOT_VALID, "The data source sent back something that cannot be read.", StatusCode::BAD_REQUEST);
     };
     let Parameters { state, code, error, iss } = parameters;
-    let callback = Callback { state, code: code.map(Into::into), error, iss };
+    let callback = Callback { connector, state, code: code.map(Into::into), error, iss };
     match desk.connections.arrive(callback, |name| cookie(&headers, name), desk.patience).await {
         Ok(Ok(Arrived::Returned(returned))) => arrived(returned),
         Ok(Ok(Arrived::Working)) => {

@@ -4,6 +4,7 @@
 //! no secret and no state: what they show of a workspace, their scripts ask of `/graphql` with the bearer that the person has.
 //! What happened in a round trip, and how to say it, is told to [`outcome`] by whoever ran it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -20,13 +21,17 @@ use sha2::{Digest, Sha256};
 #[cfg(test)]
 mod tests;
 
-/// `/`, `/explorer`, `/assets/{file}`, and [`nothing_here`] as the fallback.
-pub(super) fn routes() -> Router {
-    Router::new()
-        .route("/", get(|headers: HeaderMap| async move { file(&FRONT, &headers) }))
-        .route("/explorer", get(|headers: HeaderMap| async move { file(&EXPLORER, &headers) }))
+/// `/`, `/assets/{file}`, [`nothing_here`] as the fallback, and with `explorer` also `/explorer`.
+pub(super) fn routes(explorer: bool) -> Router {
+    let front = if explorer { &FRONT } else { &*FRONT_ALONE };
+    let routes = Router::new()
+        .route("/", get(move |headers: HeaderMap| async move { file(front, &headers) }))
         .route("/assets/{file}", get(asset))
-        .fallback(nothing_here)
+        .fallback(nothing_here);
+    if explorer {
+        return routes.route("/explorer", get(|headers: HeaderMap| async move { file(&EXPLORER, &headers) }));
+    }
+    routes
 }
 
 /// A page with one thing to say: how an OAuth round trip ended, or that a link is not valid. Both texts are shown as they are, escaped.
@@ -59,6 +64,13 @@ pub(super) fn question(title: &str, message: &str, button: &str) -> Response {
     page(StatusCode::OK, ASKING, title, message, &form)
 }
 
+/// 429: too many requests came; the page is there again after so many seconds.
+pub(super) fn too_many(seconds: u32) -> Response {
+    let message = "There were too many requests. Wait a moment, then load the page again.";
+    let page = outcome("Not so fast", message, StatusCode::TOO_MANY_REQUESTS);
+    ([(header::RETRY_AFTER, seconds.to_string())], page).into_response()
+}
+
 /// 404, as a page for a browser and as JSON for everybody else. The path is not repeated: it may hold a secret that was mistyped.
 pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
     if !wants_html(&headers) {
@@ -87,16 +99,26 @@ struct File {
     name: &'static str,
     media: &'static str,
     policy: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
 }
 
 macro_rules! embedded {
     ($name:literal, $media:literal, $policy:ident) => {
-        File { name: $name, media: $media, policy: $policy, text: include_str!(concat!("pages/", $name)) }
+        File {
+            name: $name,
+            media: $media,
+            policy: $policy,
+            text: Cow::Borrowed(include_str!(concat!("pages/", $name))),
+        }
     };
 }
 
 static FRONT: File = embedded!("front.html", "text/html; charset=utf-8", CLOSED);
+/// The front page of a server without an explorer: what leads there is left out.
+static FRONT_ALONE: LazyLock<File> = LazyLock::new(|| {
+    let lines = FRONT.text.lines().filter(|line| !line.contains("/explorer"));
+    File { text: Cow::Owned(lines.map(|line| format!("{line}\n")).collect()), ..FRONT }
+});
 static EXPLORER: File = embedded!("explorer.html", "text/html; charset=utf-8", CALLING);
 static ASSETS: [File; 18] = [
     embedded!("icon.svg", "image/svg+xml", CLOSED),
@@ -129,12 +151,12 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
 /// The entity tag of all files: they change together, with the build. Weak, since a proxy may compress them.
 static BUILD: LazyLock<String> = LazyLock::new(|| {
     let files = [&FRONT, &EXPLORER].into_iter().chain(&ASSETS);
-    let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file.text)).finalize();
+    let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file.text.as_bytes())).finalize();
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]))
 });
 
 /// The file, or 304 for whoever has it already. Browsers ask each time, so that a new build shows at once.
-fn file(file: &File, headers: &HeaderMap) -> Response {
+fn file(file: &'static File, headers: &HeaderMap) -> Response {
     let held = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
     let fresh = held.flat_map(|tags| tags.split(',')).any(|tag| tag.trim() == BUILD.as_str());
     let tag = [(header::ETAG, BUILD.as_str())];
@@ -142,7 +164,7 @@ fn file(file: &File, headers: &HeaderMap) -> Response {
     if fresh {
         return (StatusCode::NOT_MODIFIED, tag, secured).into_response();
     }
-    (tag, secured, file.text).into_response()
+    (tag, secured, &*file.text).into_response()
 }
 
 /// `tail` is markup.

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | 1001 | the server stops |
 //! | 1002, 1009 | broken frames, a message too big |
-//! | 1013 | the client does not read, has too many sockets, or the server cannot verify it now |
+//! | 1013 | the client does not read, has too many sockets, or the server cannot verify it now; too many without a viewer came from its address |
 //! | 4400 | no message of the protocol |
 //! | 4401 | an operation before the acknowledgement or without credentials; without credentials also for idling |
 //! | 4403 | the credentials are refused, withdrawn or expired, or of someone in several workspaces who names none |
@@ -30,8 +30,10 @@ use futures_util::SinkExt;
 use tracing::Instrument;
 
 use super::Transport;
+use super::address::CallerAddress;
 use super::credentials::named_workspace;
 use super::graphql::IDEMPOTENCY_KEY;
+use super::server::UnderWay;
 use crate::graphql::RequestId;
 use crate::telemetry::span;
 
@@ -57,12 +59,14 @@ pub(super) fn enter(transport: Transport, upgrade: WebSocketUpgrade, request: &P
     // As the protocol's reference server does: another sub-protocol is not echoed, and whoever comes in even so is told.
     let agreed = upgrade.selected_protocol().is_some();
     let entered = transport.0.tasks.enter("socket");
+    let address = CallerAddress::of_request(&request.extensions);
+    let under_way = request.extensions.get::<UnderWay>().cloned();
     let id = request.extensions.get::<RequestId>().copied().unwrap_or_else(|| transport.0.request_ids.next());
     upgrade.on_upgrade(move |socket| {
         let conversation = async move {
-            let _entered = entered;
+            let _entered = (entered, under_way);
             if agreed {
-                session::run(transport, socket, workspace).await;
+                session::run(transport, socket, workspace, address).await;
             } else {
                 refuse(socket, Close::PROTOCOL).await;
             }
@@ -87,6 +91,7 @@ impl Close {
     const TOO_BIG: Self = Self(1009, "Message too big");
     const SLOW: Self = Self(1013, "Too slow a reader");
     const TOO_MANY: Self = Self(1013, "Too many sockets");
+    const TOO_OFTEN: Self = Self(1013, "Too many requests");
     const LATER: Self = Self(1013, "Try again later");
     const INVALID: Self = Self(4400, "Invalid message");
     const UNAUTHORIZED: Self = Self(4401, "Unauthorized");

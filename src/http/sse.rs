@@ -20,7 +20,7 @@ use super::accept::Media;
 use super::graphql::{Caller, answer_refusal};
 use super::observed;
 use super::quota::Seat;
-use crate::access::Viewer;
+use crate::access::{Principal, Viewer};
 use crate::error::Error;
 use crate::graphql::{self, Event, Prepared, Refusal, RequestId};
 use crate::telemetry::span;
@@ -78,7 +78,7 @@ impl Reader {
 }
 
 /// Sends events until the operation ends, the reader is gone or too slow, the viewer's token expires, or the server stops.
-async fn pump(caller: Caller, prepared: Prepared, seat: Option<Seat>, sender: mpsc::Sender<String>) {
+async fn pump(caller: Caller, prepared: Prepared, seat: Option<Seat<Principal>>, sender: mpsc::Sender<String>) {
     let begun = Instant::now();
     let (stop, gone) = (caller.transport.0.stop.clone(), sender.clone());
     let reader = Reader { sender, patience: caller.transport.0.limits.read_timeout };

@@ -21,7 +21,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::{Origin, Url, form_urlencoded};
 
 use crate::{
     catalogue::{ClientAuth, Connector, OAuth2, Refresh, Template, Values},
@@ -96,11 +96,12 @@ impl Provider {
         server.authorization_url(url, request)
     }
 
-    /// Whether the `iss` of a callback (RFC 9207) is this connector's: it must be the issuer of the connector's file, as
-    /// far as that names one, and may be missing only where the file does not demand it.
+    /// Whether the `iss` of a callback (RFC 9207) is this connector's: it must be the issuer of the connector's file, or where
+    /// that names none, be at the origin of its sign-in page or token endpoint. It may be missing only where the file does
+    /// not demand it.
     ///
     /// # Errors
-    /// Transient when the issuer cannot be made of `fields`.
+    /// Transient when the issuer, or one of these addresses, cannot be made of `fields`.
     pub fn accepts_issuer(
         &self,
         connector: &Connector,
@@ -111,7 +112,15 @@ impl Provider {
         Ok(match (iss, &server.oauth.issuer) {
             (None, _) => !server.oauth.iss_required,
             (Some(iss), Some(issuer)) => issuer.render_url_text(&server.values)? == iss,
-            (Some(_), None) => true,
+            (Some(iss), None) => {
+                let endpoints = [&server.oauth.authorize_url, &server.oauth.token_url];
+                let mut own = Vec::with_capacity(endpoints.len());
+                for endpoint in endpoints {
+                    own.push(endpoint.render_url(&server.values)?.origin());
+                }
+                let iss = Url::parse(iss).map(|url| url.origin()).ok().filter(Origin::is_tuple);
+                iss.is_some_and(|iss| own.contains(&iss))
+            }
         })
     }
 

@@ -4,7 +4,7 @@ use patchbay::sandbox::{CallbackFault, Ended};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::harness::{Browser, Landing, Person, Stage};
+use crate::harness::{Browser, Landing, Person, Setup, Stage};
 
 fn analytics() -> Value {
     json!({ "connector": "sandbox-analytics" })
@@ -261,4 +261,90 @@ async fn what_is_asked_for_and_not_needed_may_be_missing_and_is_named() {
     let seen = stage.admin.sees("{ authorizations { nodes { scopes missingScopes } } }").await;
     let expected = json!([{ "scopes": ["profile", "ads.read"], "missingScopes": ["ads.spend"] }]);
     assert_eq!(seen["authorizations"]["nodes"], expected);
+}
+
+/// An analytics service like the sandbox's, whose file says this beside the usual.
+fn like_analytics(slug: &str, changes: &[(&str, &str)]) -> (String, String) {
+    let file = include_str!("../../src/sandbox/connectors/sandbox-analytics.toml");
+    let mut text = file.replace("slug = \"sandbox-analytics\"", &format!("slug = \"{slug}\""));
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    (format!("{slug}.toml"), text)
+}
+
+const ISSUER: &str = "issuer = \"@BASE@\"\n";
+
+/// Two connectors that name no issuer, beside one of another authorization server at the same host.
+fn without_issuers() -> Setup {
+    let own = "issuer = \"@BASE@/tenants/own\"\n";
+    let connectors = vec![
+        like_analytics("plain", &[(ISSUER, "")]),
+        like_analytics("also-plain", &[(ISSUER, "")]),
+        like_analytics("tenant", &[(ISSUER, own), ("token_url = \"@BASE@/token\"", "token_url = \"@BASE@/other\"")]),
+    ];
+    Setup { connectors, ..Setup::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_providers_answer_at_anothers_address_is_refused_and_uses_nothing_up() {
+    let stage = Stage::with(without_issuers()).await;
+    let browser = stage.browser();
+    let (id, callback) = allowed(&stage.admin, &browser, json!({ "connector": "plain" })).await;
+    assert_eq!(callback.path(), "/oauth/callback/plain", "each connector has its own");
+    for path in
+        ["/oauth/callback/also-plain", "/oauth/callback/sandbox-ads", "/oauth/callback/PLAIN", "/oauth/callback/x"]
+    {
+        let mut elsewhere = callback.clone();
+        elsewhere.set_path(path);
+        for iss in [None, Some("https://honest.example")] {
+            is_refused(&browser.opens(with(&elsewhere, "iss", iss).as_str()).await);
+        }
+    }
+    for path in ["/oauth/callback", "/oauth/callback/", "/oauth/callback/plain/"] {
+        let mut elsewhere = callback.clone();
+        elsewhere.set_path(path);
+        assert_eq!(browser.opens(elsewhere.as_str()).await.status, 404, "{path}");
+    }
+    assert_eq!(stage.sandbox.token_calls().authorization_code, 0);
+    assert_eq!(stage.admin.attempt(&id).await["status"], "PENDING");
+    assert_eq!(browser.opens(callback.as_str()).await.status, 200, "its own answer is still taken");
+    assert_eq!(stage.admin.attempt(&id).await["status"], "SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_file_names_no_issuer_one_from_elsewhere_is_refused_before_the_token_call() {
+    let stage = Stage::with(without_issuers()).await;
+    let browser = stage.browser();
+    let (_, own) = allowed(&stage.admin, &browser, json!({ "connector": "plain" })).await;
+    let base = parameter(&own, "iss");
+    let base = base.trim_end_matches('/');
+    for iss in [
+        "https://honest.example".to_owned(),
+        base.replace("http://", "https://"),
+        base.replace("127.0.0.1", "localhost"),
+        format!("{base}.evil.example"),
+        format!("{base}0"),
+        format!("{base}/tenants/own"),
+        "https://accounts.google.com".to_owned(),
+        "nonsense".to_owned(),
+        "data:text/plain,x".to_owned(),
+        String::new(),
+    ] {
+        let (id, callback) = allowed(&stage.admin, &browser, json!({ "connector": "plain" })).await;
+        browser.opens(with(&callback, "iss", Some(&iss)).as_str()).await;
+        let attempt = stage.admin.attempt(&id).await;
+        assert_eq!((&attempt["status"], &attempt["error"]["code"]), (&json!("FAILED"), &json!("REJECTED")), "{iss}");
+    }
+    assert_eq!(stage.sandbox.token_calls().authorization_code, 0);
+    for iss in [None, Some(base.to_owned()), Some(format!("{base}/tenants/another"))] {
+        // An account is connected once for a client.
+        let client = stage.admin.creates_client("Acme").await;
+        let (id, callback) =
+            allowed(&stage.admin, &browser, json!({ "connector": "plain", "clientId": client })).await;
+        browser.opens(with(&callback, "iss", iss.as_deref()).as_str()).await;
+        let attempt = stage.admin.attempt(&id).await;
+        assert_eq!(attempt["status"], "SUCCEEDED", "{iss:?}: {attempt:#}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Stage;
+use crate::harness::{Stage, http};
 
 fn analytics(return_url: &str) -> Value {
     json!({ "connector": "sandbox-analytics", "using": { "browser": { "returnUrl": return_url } } })
@@ -41,6 +41,42 @@ async fn whoever_only_looks_uses_nothing_up() {
     assert_eq!(browser.peeks(&url).await, 204);
     let callback = browser.allows(&url, "ada").await;
     assert_eq!(browser.peeks(callback.as_str()).await, 204);
+    assert_eq!(stage.sandbox.token_calls().authorization_code, 0);
+    assert_eq!(browser.opens(callback.as_str()).await.status, 200);
+    assert_eq!(stage.admin.attempt(&id).await["status"], "SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn previews_and_prefetches_use_no_address_up() {
+    let stage = Stage::new().await;
+    let browser = stage.browser();
+    let (id, url) = stage.admin.starts_connecting(json!({ "connector": "sandbox-analytics" })).await;
+    let looks = [
+        ("purpose", "prefetch"),
+        ("x-purpose", "preview"),
+        ("x-moz", "prefetch"),
+        ("sec-purpose", "prefetch"),
+        ("sec-purpose", "prefetch;prerender"),
+        ("sec-purpose", "Prefetch; anonymous-client-ip"),
+        ("sec-fetch-dest", "image"),
+        ("sec-fetch-dest", "empty"),
+        ("user-agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"),
+        ("user-agent", "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
+        ("user-agent", "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5"),
+        ("user-agent", "WhatsApp/2.23.20.0"),
+        ("user-agent", "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)"),
+        ("user-agent", "LinkedInBot/1.0 (compatible; Mozilla/5.0)"),
+    ];
+    for (name, value) in looks {
+        let answer = http().get(&url).header(name, value).send().await.unwrap();
+        assert_ne!(answer.status(), 303, "{name}: {value}");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{name}: {value}");
+        assert!(!answer.headers().contains_key("set-cookie"), "{name}: {value}");
+    }
+    let callback = browser.allows(&url, "ada").await;
+    for (name, value) in looks {
+        http().get(callback.clone()).header(name, value).send().await.unwrap();
+    }
     assert_eq!(stage.sandbox.token_calls().authorization_code, 0);
     assert_eq!(browser.opens(callback.as_str()).await.status, 200);
     assert_eq!(stage.admin.attempt(&id).await["status"], "SUCCEEDED");

@@ -32,6 +32,7 @@ mod departures;
 mod edges;
 mod elsewhere;
 mod expiring;
+mod front_door;
 mod giving_back;
 mod harness;
 mod identity_provider;

@@ -14,7 +14,7 @@ use patchbay::{
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
 use serde_json::json;
 
-use crate::harness::{JWT_SECRET, KEYS, Stage};
+use crate::harness::{Database, JWT_SECRET, KEYS, Stage};
 
 /// Connects with the sandbox's key of this number: the connection's id.
 async fn keyed(stage: &Stage, key: usize) -> String {
@@ -130,4 +130,25 @@ fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 
 fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_files_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = Database::new().await;
+    let folder = database.folder();
+    let db = patchbay::db::Db::open(&format!("sqlite://{}", folder.join("own.db").display()), 2).await.unwrap();
+    db.migrate().await.unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for name in ["own.db", "own.db-wal", "own.db-shm"] {
+        assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+    }
+    db.close().await;
+    // One that the operator gave other rights keeps them.
+    let shared = folder.join("shared.db");
+    std::fs::write(&shared, "").unwrap();
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o660)).unwrap();
+    patchbay::db::Db::open(&format!("sqlite://{}", shared.display()), 1).await.unwrap().close().await;
+    assert_eq!(mode(&shared), 0o660);
 }

@@ -4,12 +4,16 @@ mod answers;
 mod documents;
 mod event_stream;
 mod http;
+mod http2;
 mod promises;
+mod quiet_peers;
 mod refusals;
 mod server;
 mod slow_readers;
 mod socket;
 mod socket_closes;
+mod unread_answers;
+mod without_viewer;
 
 use serde_json::{Value, json};
 

@@ -14,15 +14,15 @@ const A_DAY = 24 * 3_600;
 
 const template = join(import.meta.dirname, 'connectors/oidc-provider.toml');
 
-/** Starts it on a free port. Access tokens live `accessTokenSeconds`, short so that renewals happen while a test looks. */
-export async function startOidcProvider({ redirectUri, accessTokenSeconds = 5 }) {
+/** Starts it on a free port. Its one client may send people back to `redirectUris`. Access tokens live `accessTokenSeconds`, short so that renewals happen while a test looks. */
+export async function startOidcProvider({ redirectUris, accessTokenSeconds = 5 }) {
   let answer = (_request, response) => response.writeHead(503).end();
   const server = await listening((request, response) => answer(request, response));
   const issuer = `http://${hostOf(server)}`;
 
   const client = { id: 'patchbay', secret: randomBytes(24).toString('base64url') };
   const unrotated = new Set();
-  const provider = new Provider(issuer, configuration({ client, redirectUri, accessTokenSeconds, unrotated }));
+  const provider = new Provider(issuer, configuration({ client, redirectUris, accessTokenSeconds, unrotated }));
   const oidc = new OidcProvider({ server, provider, issuer, client, unrotated });
   answer = provider.callback();
   return oidc;
@@ -143,13 +143,13 @@ export async function refuseConsent(browser, url, login) {
 
 const isInteraction = (page) => page.url.pathname.startsWith('/interaction/') && page.form !== null;
 
-function configuration({ client, redirectUri, accessTokenSeconds, unrotated }) {
+function configuration({ client, redirectUris, accessTokenSeconds, unrotated }) {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return {
     clients: [{
       client_id: client.id,
       client_secret: client.secret,
-      redirect_uris: [redirectUri],
+      redirect_uris: redirectUris,
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
       token_endpoint_auth_method: 'client_secret_basic',

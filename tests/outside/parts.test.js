@@ -20,7 +20,7 @@ const redirectUri = 'https://app.example/oauth/callback';
 
 /** A client of the provider that knows nothing of Patchbay. */
 async function plainClient(t) {
-  const oidc = await startOidcProvider({ redirectUri });
+  const oidc = await startOidcProvider({ redirectUris: [redirectUri] });
   t.after(() => oidc.close());
 
   const authorizationUrl = (challenge) => {

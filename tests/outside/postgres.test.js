@@ -21,7 +21,7 @@ const ATTEMPT = `subscription ($id: ID!) { authorizationAttemptChanged(id: $id) 
 const comingBackTo = (node, meanwhile = async () => {}) =>
   new Browser({
     async via(url) {
-      if (url.pathname !== '/oauth/callback') return url;
+      if (!url.pathname.startsWith('/oauth/callback/')) return url;
       await meanwhile();
       return new URL(`${url.pathname}${url.search}`, node.origin);
     },

@@ -6,7 +6,7 @@ import { sqlite } from './databases.js';
 import { startFaultyProxy } from './faults.js';
 import { startKeyRing } from './keyring.js';
 import { signIn, startOidcProvider } from './oidc.js';
-import { startOrdersApi } from './ordersapi.js';
+import { pagings, startOrdersApi } from './ordersapi.js';
 import { freePort, Patchbay } from './patchbay.js';
 import { Person } from './people.js';
 import { openWindow } from './sockets.js';
@@ -114,10 +114,14 @@ export async function ordersStage(t, { accessTokenSeconds = 3_600, ...options } 
   return startOidcStage(t, { accessTokenSeconds, ...options }, { Kind: OrdersStage });
 }
 
+/** The connectors that lead to npm's oidc-provider. */
+const SLUGS = ['oidc-provider', ...Object.keys(pagings).map((paging) => `orders-${paging}`)];
+
 async function startOidcStage(t, { accessTokenSeconds, ...options } = {}, { throughProxy = false, Kind = OidcStage } = {}) {
   const stage = new Kind(t);
   const port = await freePort();
-  stage.oidc = await startOidcProvider({ redirectUri: `http://127.0.0.1:${port}/oauth/callback`, accessTokenSeconds });
+  const redirectUris = SLUGS.map((slug) => `http://127.0.0.1:${port}/oauth/callback/${slug}`);
+  stage.oidc = await startOidcProvider({ redirectUris, accessTokenSeconds });
   stage.atTheEnd(() => stage.oidc.close());
   if (throughProxy) {
     stage.proxy = await startFaultyProxy(stage.oidc);

@@ -1,5 +1,5 @@
 // Who asks: the bearer token, and the workspace for those who are in several. Both stay in this tab.
-import { memory } from "./elements.js";
+import { byId, memory } from "./elements.js";
 
 /** Takes `#token=…` out of the address, so that no bookmark or copied link keeps it; null when there is none. */
 export function takeFromAddress() {
@@ -8,6 +8,20 @@ export function takeFromAddress() {
   if (token === null) return null;
   history.replaceState(null, "", location.pathname + location.search);
   return token;
+}
+
+/** Asks whether the token of the address is to replace the one that this tab has; without an answer it is not, nor is one that
+ * comes while another is asked about. */
+export function mayReplace() {
+  const question = byId("replace");
+  if (question.open) return Promise.resolve(false);
+  question.returnValue = "";
+  byId("keep-token").onclick = () => question.close("");
+  byId("take-token").onclick = () => question.close("take");
+  question.showModal();
+  return new Promise((resolve) => {
+    question.addEventListener("close", () => resolve(question.returnValue === "take"), { once: true });
+  });
 }
 
 /** What of a text a header can hold. */

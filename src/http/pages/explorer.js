@@ -1,5 +1,5 @@
 // The explorer: what its controls do, and what runs.
-import { Access, takeFromAddress } from "./access.js";
+import { Access, mayReplace, takeFromAddress } from "./access.js";
 import { freeName, operationAt, operations, withNames } from "./documents.js";
 import { codeKeys, replaceAll, reveal } from "./editor.js";
 import { byId, make, memory } from "./elements.js";
@@ -24,9 +24,12 @@ let schema = null;
 
 let asking = new AbortController();
 
-function takeToken() {
+/** Shows who asks. A token of the address replaces that of this tab only if the person says so: anybody can write a link. */
+async function takeToken() {
   const given = takeFromAddress();
-  if (given !== null) access.change({ token: given });
+  if (given !== null && given !== access.token && (access.token === "" || (await mayReplace()))) {
+    access.change({ token: given, workspace: access.token === "" ? access.workspace : "" });
+  }
   token.value = access.token;
   workspace.value = access.workspace;
 }
@@ -72,10 +75,7 @@ for (const field of [token, workspace]) {
     typing = setTimeout(introduce, 400);
   });
 }
-window.addEventListener("hashchange", () => {
-  takeToken();
-  introduce();
-});
+window.addEventListener("hashchange", () => takeToken().then(introduce));
 
 // What is in the editors.
 
@@ -297,5 +297,4 @@ editor.value = memory.read("draft") ?? EXAMPLES[0].text;
 editor.setSelectionRange(0, 0);
 choose();
 listRuns();
-takeToken();
-introduce();
+takeToken().then(introduce);

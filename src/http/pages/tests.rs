@@ -11,7 +11,7 @@ async fn get(path: &str, headers: &[(HeaderName, &str)]) -> Response {
     for (name, value) in headers {
         request = request.header(name, *value);
     }
-    routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    routes(true).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
 }
 
 async fn text(response: Response) -> String {
@@ -24,7 +24,7 @@ fn header_of(response: &Response, name: HeaderName) -> &str {
 
 fn every_file() -> impl Iterator<Item = (&'static str, &'static str)> {
     let outcome = ("outcome.html", include_str!("outcome.html"));
-    [&FRONT, &EXPLORER].into_iter().chain(&ASSETS).map(|file| (file.name, file.text)).chain([outcome])
+    [&FRONT, &EXPLORER].into_iter().chain(&ASSETS).map(|file| (file.name, &*file.text)).chain([outcome])
 }
 
 /// What stands between `before` and the next quote.

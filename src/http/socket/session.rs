@@ -16,25 +16,26 @@ use super::message::{self, Id, Incoming};
 use super::operations::Operations;
 use super::outbox::Outbox;
 use super::{Close, Ending};
-use crate::access::Viewer;
+use crate::access::{Principal, Viewer};
 use crate::error::Error;
 use crate::graphql::{Event, RawRequest, Refusal};
 use crate::http::Transport;
+use crate::http::address::CallerAddress;
 use crate::http::credentials::Credentials;
 use crate::http::observed;
-use crate::http::quota::Seat;
+use crate::http::quota::{CountedBy, Seat};
 use crate::telemetry::span;
 
 type Sink = SplitSink<WebSocket, Message>;
 type Source = SplitStream<WebSocket>;
 
 /// Talks until either side has had enough.
-pub(super) async fn run(transport: Transport, socket: WebSocket, workspace: Option<Uuid>) {
+pub(super) async fn run(transport: Transport, socket: WebSocket, workspace: Option<Uuid>, address: CallerAddress) {
     let (patience, begun) = (transport.0.limits.farewell, std::time::Instant::now());
     let _counted = transport.0.telemetry.sockets.open();
     tracing::info!("a socket opened");
     let (mut sink, mut source) = socket.split();
-    let mut session = Session::new(transport, workspace);
+    let mut session = Session::new(transport, workspace, address);
     let ending = session.talk(&mut sink, &mut source).await;
     let close = match ending {
         Ending::Close(Close(code, _)) => Some(code),
@@ -74,13 +75,14 @@ enum Standing {
 struct Admission {
     credentials: Credentials,
     viewer: Viewer,
-    _seat: Seat,
+    _seat: Seat<Principal>,
 }
 
 struct Session {
     transport: Transport,
     /// The workspace that the upgrade named.
     workspace: Option<Uuid>,
+    address: CallerAddress,
     standing: Standing,
     operations: Operations,
     outbox: Outbox,
@@ -91,7 +93,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(transport: Transport, workspace: Option<Uuid>) -> Self {
+    fn new(transport: Transport, workspace: Option<Uuid>, address: CallerAddress) -> Self {
         let now = Instant::now();
         let limits = &transport.0.limits;
         Self {
@@ -103,6 +105,7 @@ impl Session {
             last_heard: now,
             transport,
             workspace,
+            address,
         }
     }
 
@@ -197,12 +200,14 @@ impl Session {
             return Err(Close::INIT_TWICE.into());
         }
         match Credentials::of_payload(payload, self.workspace) {
-            Err(_) => Err(Close::FORBIDDEN.into()),
+            Err(error) => Err(refused(&self.transport, error, self.address).into()),
             Ok(Some(credentials)) => {
-                self.standing = Standing::Verifying(verify(self.transport.clone(), credentials).boxed());
+                self.standing = Standing::Verifying(verify(self.transport.clone(), credentials, self.address).boxed());
                 Ok(())
             }
             Ok(None) => {
+                let counted = self.transport.count(CountedBy::Address(self.address), 1);
+                counted.map_err(|_| Close::TOO_OFTEN)?;
                 self.standing = Standing::Nobody;
                 self.deadline = Some(Instant::now() + self.transport.0.limits.init_timeout);
                 self.say(message::ack())
@@ -236,7 +241,7 @@ impl Session {
         if self.operations.len() >= self.transport.0.limits.subscriptions_per_socket {
             return Err(Error::RateLimited { retry_after_seconds: 1 });
         }
-        self.transport.count(viewer)
+        self.transport.count(CountedBy::Viewer(viewer.principal()), 1)
     }
 
     fn on_event(&mut self, id: &Id, event: Event) -> Result<(), Ending> {
@@ -262,10 +267,18 @@ async fn verified(standing: &mut Standing) -> Result<Admission, Close> {
     }
 }
 
-async fn verify(transport: Transport, credentials: Credentials) -> Result<Admission, Close> {
+/// Counts credentials that were refused, by where they came from.
+fn refused(transport: &Transport, error: Error, address: CallerAddress) -> Close {
+    match transport.count_refused(error, address) {
+        Error::RateLimited { .. } => Close::TOO_OFTEN,
+        _ => Close::FORBIDDEN,
+    }
+}
+
+async fn verify(transport: Transport, credentials: Credentials, address: CallerAddress) -> Result<Admission, Close> {
     let viewer = match credentials.verify(&transport.0.authenticator).await {
         Ok(viewer) => viewer,
-        Err(Error::Unauthenticated | Error::Forbidden) => return Err(Close::FORBIDDEN),
+        Err(error @ (Error::Unauthenticated | Error::Forbidden)) => return Err(refused(&transport, error, address)),
         Err(Error::WorkspaceUnnamed) => return Err(Close::WORKSPACE_UNNAMED),
         Err(error) => {
             Refusal::because(error, transport.0.request_ids.next()); // Logs what is internal.
@@ -288,7 +301,7 @@ fn operation(transport: Transport, admission: Arc<Admission>, request: RawReques
             Err(error) => return only(Event::refused(Refusal::because(error, id))),
         };
         observed::record(&viewer);
-        match transport.prepare(Some(&viewer), request, id) {
+        match transport.prepare(CountedBy::Viewer(viewer.principal()), request, id) {
             Ok(prepared) => transport.0.api.run(&viewer, prepared),
             Err(refusal) => {
                 span::record_code(refusal.code());

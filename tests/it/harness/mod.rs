@@ -30,7 +30,7 @@ use patchbay::{
     access::JwtSecret,
     app::{App, Outside},
     clock::{Clock, SystemEntropy},
-    config::{Config, Limits},
+    config::{Config, Limits, TrustedProxies},
     db::{DEADLINE, Db, Watch},
     ids::{self, Kind},
     jobs::Jobs,
@@ -227,7 +227,8 @@ impl Stage {
         let statements = setup.statements.clone();
         let outside = Outside { clock: its_clock, entropy, resolver, database_deadline, statements };
         let stop = CancellationToken::new();
-        let app = Box::pin(App::build(&config, listener.local_addr().unwrap(), outside, stop.clone())).await.unwrap();
+        let mut app =
+            Box::pin(App::build(&config, listener.local_addr().unwrap(), outside, stop.clone())).await.unwrap();
         let (jobs, db, people, tasks) = (app.jobs.clone(), app.db.clone(), app.people.clone(), app.tasks.clone());
         let jwt = JwtSecret::new(&JWT_SECRET.into()).unwrap();
         let listening = tokio::spawn(async move {
@@ -310,7 +311,7 @@ async fn listener(port: u16) -> (TcpListener, Url) {
 }
 
 async fn axum_serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    patchbay::http::server::serve(listener, router, std::time::Duration::from_secs(10), stop).await;
+    patchbay::http::server::serve(listener, router, &Limits::default(), &TrustedProxies::default(), stop).await;
 }
 
 /// Name and text of every connector file.

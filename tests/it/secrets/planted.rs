@@ -289,7 +289,7 @@ async fn no_secret_is_in_the_database_in_the_log_or_in_an_answer() {
     let admin = server.admin().await;
     let mut heard = Heard::default();
     let link = live_through_everything(&server, &admin, &mut heard).await;
-    for path in ["/", "/healthz", "/readyz", "/graphql", "/oauth/callback?state=x&code=x", "/nowhere"] {
+    for path in ["/", "/healthz", "/readyz", "/graphql", "/oauth/callback/stripe?state=x&code=x", "/nowhere"] {
         let response = crate::harness::http().get(server.url.join(path).unwrap()).send().await.unwrap();
         heard.0.push(response.text().await.unwrap());
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::harness::Setup;
 
 /// An answer of some hundred kilobytes.
-fn large_query() -> String {
+pub fn large_query() -> String {
     let fields: String = (0..90).map(|n| format!("a{n}: connectors {{ nodes {{ requirements }} }} ")).collect();
     format!("{{ {fields} }}")
 }
