@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::harness::{Setup, Stage, each};
+use crate::harness::{Setup, Stage, Statements, each};
 
 /// Lets the hour of an access token nearly pass; the jobs do their round.
 async fn after_most_of_an_hour(stage: &Stage) {
@@ -357,4 +357,29 @@ async fn a_failure_that_comes_late_does_not_kill_what_was_reconnected_meanwhile(
 
     assert_eq!(stage.status(connection).await, "CONNECTED");
     assert_eq!(stage.disconnections().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_need_a_token_that_has_ended_one_renews_it_for_both() {
+    let statements = Statements::default();
+    let stage = Stage::with(Setup { statements: Some(statements.watch()), ..Setup::default() }).await;
+    let grant = stage.shared_grant().await;
+    stage.later(TimeDelta::hours(2));
+    let takes = |connection: &str, account: &str| {
+        let input = json!({ "connectionId": connection, "accountId": account });
+        let admin = stage.admin_now();
+        tokio::spawn(async move { admin.mutates("updateConnection", input, "connection { id }").await })
+    };
+    let mut renewing = stage.holds("/token");
+    let first = takes(&grant.lamps, "100-303");
+    renewing.arrived().await;
+    let mut waiting = statements.holds(&[r#"UPDATE "authorization" SET "claimed_by""#]);
+    let second = takes(&grant.hotels, "100-301");
+    waiting.arrived().await;
+    waiting.goes_on();
+    renewing.goes_on();
+    for done in [first, second] {
+        assert_eq!(done.await.unwrap()["errors"], json!([]));
+    }
+    assert_eq!(stage.sandbox.token_calls().refresh_token, 1);
 }

@@ -142,21 +142,19 @@ async fn a_server_whose_database_fell_silent_says_so_in_time_and_goes_on_with_an
         let now: String = query_scalar("SELECT clock_timestamp()::text").fetch_one(&mut outside).await.unwrap();
         way.fall_silent();
         outside.execute("ROLLBACK").await.unwrap();
-        now
+        // What listens for other nodes finds its way back, too. It shows so until it asks for something else.
+        let listens = format!(
+            "SELECT count(*) >= 1 FROM pg_stat_activity WHERE datname = current_database() AND \
+             query LIKE 'LISTEN%' AND backend_start > '{now}'"
+        );
+        until(&mut outside, &listens).await;
     };
-    let (answers, fell_silent_at) = tokio::join!(timeout(PATIENCE, sent), falling_silent);
+    let (answers, ()) = tokio::join!(timeout(PATIENCE, sent), falling_silent);
     for (status, body) in answers.expect("they wait without end") {
         assert_unavailable(status, &body);
     }
     join_all(names.iter().map(|name| creates_client_in_the_end(&stage, name))).await;
     assert_eq!(nodes(&stage.admin.sees("{ clients { nodes { name } } }").await["clients"]).len(), 12);
-
-    // What listens for other nodes has found its way back, too.
-    let listens = format!(
-        "SELECT count(*) >= 1 FROM pg_stat_activity WHERE datname = current_database() AND \
-         query LIKE 'LISTEN%' AND backend_start > '{fell_silent_at}'"
-    );
-    until(&mut outside, &listens).await;
     outside.close().await.unwrap();
 }
 
