@@ -341,8 +341,7 @@ async fn where_the_file_names_no_issuer_one_from_elsewhere_is_refused_before_the
     for iss in [None, Some(base.to_owned()), Some(format!("{base}/tenants/another"))] {
         // An account is connected once for a client.
         let client = stage.admin.creates_client("Acme").await;
-        let (id, callback) =
-            allowed(&stage.admin, &browser, json!({ "connector": "plain", "clientId": client })).await;
+        let (id, callback) = allowed(&stage.admin, &browser, json!({ "connector": "plain", "clientId": client })).await;
         browser.opens(with(&callback, "iss", iss.as_deref()).as_str()).await;
         let attempt = stage.admin.attempt(&id).await;
         assert_eq!(attempt["status"], "SUCCEEDED", "{iss:?}: {attempt:#}");
