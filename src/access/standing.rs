@@ -61,13 +61,13 @@ fn rank(role: Role) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
+    use chrono::DateTime;
     use entity::{user, workspace};
 
     use super::*;
 
     fn person(id: u128, role: Role, client: Option<u128>) -> Viewer {
-        let now = Utc::now();
+        let now = DateTime::UNIX_EPOCH;
         let user = user::Model {
             id: Uuid::from_u128(id),
             workspace_id: Uuid::nil(),

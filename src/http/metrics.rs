@@ -40,13 +40,14 @@ struct Numbers {
     db: Db,
     clock: SharedClock,
     token: Option<SecretString>,
-    /// What the database said last, and when.
-    said: Arc<Mutex<Option<(DateTime<Utc>, Said)>>>,
+    /// What the database said last.
+    said: Arc<Mutex<Option<Said>>>,
 }
 
 /// Where the database stands; none each where it did not say.
 #[derive(Clone)]
 struct Said {
+    at: DateTime<Utc>,
     lag: Option<i64>,
     waiting: Option<Waiting>,
 }
@@ -73,7 +74,7 @@ async fn show(State(numbers): State<Numbers>, headers: HeaderMap) -> Response {
     }
     // Before this request takes a handle itself.
     let pools = numbers.db.pools();
-    let Said { lag, waiting } = numbers.ask().await;
+    let Said { lag, waiting, .. } = numbers.ask().await;
     let seen = Snapshot { journal_lag: lag, followed: numbers.journal.followed(), pools, waiting };
     ([(CONTENT_TYPE, MEDIA_TYPE), (CACHE_CONTROL, "no-store")], numbers.telemetry.text(&seen)).into_response()
 }
@@ -91,14 +92,12 @@ impl Numbers {
     async fn ask(&self) -> Said {
         let mut said = self.said.lock().await;
         let now = self.clock.now();
-        if let Some((at, said)) = &*said
-            && (*at..*at + SHOWN).contains(&now)
-        {
+        if let Some(said) = said.as_ref().filter(|said| (said.at..said.at + SHOWN).contains(&now)) {
             return said.clone();
         }
         let lag = timeout(PATIENCE, self.journal.lag()).await.ok().and_then(Result::ok);
         let waiting = timeout(PATIENCE, self.waiting()).await.ok().and_then(Result::ok);
-        said.insert((self.clock.now(), Said { lag, waiting })).1.clone()
+        said.insert(Said { at: self.clock.now(), lag, waiting }).clone()
     }
 
     async fn waiting(&self) -> Result<Waiting> {

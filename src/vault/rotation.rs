@@ -242,8 +242,8 @@ mod tests {
                 Expr::val(Uuid::nil()),
                 Expr::val("x"),
                 Expr::val(sealed),
-                Expr::val(chrono::Utc::now()),
-                Expr::val(chrono::Utc::now()),
+                Expr::val(chrono::DateTime::UNIX_EPOCH),
+                Expr::val(chrono::DateTime::UNIX_EPOCH),
                 Expr::val(0),
             ])
             .to_owned();
