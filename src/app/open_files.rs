@@ -6,6 +6,8 @@ use crate::config::Limits;
 const RESERVED: usize = 64;
 /// What a handle of SQLite has open: the file, its log, and what its users share.
 const OF_A_HANDLE: usize = 3;
+/// Connections that an installation may well have: with fewer, the operator should raise the limit.
+const FEW: usize = 1_000;
 /// Connections that there may be in any case.
 const LEAST: usize = 16;
 
@@ -32,7 +34,12 @@ pub(super) fn fit(limits: &mut Limits, files: usize, handles: u32) {
     let taken = RESERVED.saturating_add(handles.saturating_mul(OF_A_HANDLE));
     let room = files.saturating_sub(taken).max(LEAST);
     if room < limits.connections {
-        tracing::warn!(files, connections = room, "the system allows few open files, so there are fewer connections");
+        let told = "the system allows fewer open files than there may be connections, so there are fewer of these";
+        if room < FEW {
+            tracing::warn!(files, connections = room, "{told}");
+        } else {
+            tracing::info!(files, connections = room, "{told}");
+        }
         limits.connections = room;
     }
 }
