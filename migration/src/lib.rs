@@ -15,8 +15,8 @@ mod m20261130_000010_kept_answer_owner;
 mod m20261130_000050_plans;
 mod m20261130_000060_retention;
 mod m20261201_000070_give_back;
-mod m20261201_000080_api_key_parent;
 mod m20261201_000080_counts;
+mod m20261201_000085_api_key_parent;
 mod m20261201_000090_open_counts;
 
 /// All migrations, oldest first.
@@ -39,7 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000060_retention::Migration),
             Box::new(m20261201_000070_give_back::Migration),
             Box::new(m20261201_000080_counts::Migration),
-            Box::new(m20261201_000080_api_key_parent::Migration),
+            Box::new(m20261201_000085_api_key_parent::Migration),
             Box::new(m20261201_000090_open_counts::Migration),
         ]
     }

@@ -129,7 +129,7 @@ async fn of_keys_that_were_there_before_the_audit_log_says_which_key_made_them()
     let own = SeaOrm::connect(database.url()).await.unwrap();
     // Before there was a column for it.
     let all = Migrator::migrations();
-    let before = all.iter().position(|one| one.name() == "m20261201_000080_api_key_parent").unwrap();
+    let before = all.iter().position(|one| one.name() == "m20261201_000085_api_key_parent").unwrap();
     Migrator::down(&own, Some(u32::try_from(all.len() - before).unwrap())).await.unwrap();
     let uuid = |number: u128| match database.is_sqlite() {
         true => format!("x'{number:032x}'"),

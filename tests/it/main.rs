@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests are the world around the server")]
 #![allow(unreachable_pub, reason = "one binary: a module shows the others what they share")]
 
+mod adversary;
 mod agency;
 mod agreeing;
 mod api_keys;
@@ -14,6 +15,7 @@ mod caps;
 mod changing_account;
 mod checking;
 mod clocks;
+mod coming_back;
 mod command_line;
 mod conflicts;
 mod connecting;
@@ -58,6 +60,7 @@ mod mid_stream;
 mod migrations;
 mod moving;
 mod names_only;
+mod narrow_database;
 mod nodes;
 mod noticing;
 mod outbound;

@@ -1,5 +1,7 @@
 //! The migrations: what they make is what the entities read, there and back, whoever comes first.
 
+mod with_data;
+
 use std::{
     collections::BTreeSet,
     path::Path,

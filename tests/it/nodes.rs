@@ -1,4 +1,4 @@
-//! Several nodes on one database. PostgreSQL only: SQLite has one node.
+//! Several nodes on one database: PostgreSQL's, save where a test needs servers that do not hear each other.
 
 use std::sync::Arc;
 
@@ -231,4 +231,24 @@ async fn a_reminder_that_one_node_sent_since_another_found_it_is_not_sent_again(
     claiming.goes_on();
     late.await.unwrap();
     assert_eq!(mail.letters().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_arrives_though_its_ring_was_lost() {
+    let first = Stage::new().await;
+    let (second, grant) = (first.another_node().await, first.shared_grant().await);
+    let there = first.admin.at(&second.url);
+    let mut socket = there.socket().await;
+    let query = "subscription($after: String) { connectionsChanged(after: $after) { connections { name } } }";
+    socket.subscribe("1", query, json!({ "after": there.event_cursor().await })).await;
+    // On SQLite a ring is heard by its own server alone. On PostgreSQL nobody listens at this moment.
+    let deafen = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    for name in ["one", "two"] {
+        if !first.database.is_sqlite() {
+            first.db.writer().execute_unprepared(deafen).await.unwrap();
+        }
+        rename(&first.admin, &grant.lamps, name).await;
+        assert_eq!(socket.event().await["connectionsChanged"]["connections"][0]["name"], name);
+    }
 }

@@ -198,7 +198,7 @@ const READ_BY = {
 
 describe('the documents', async () => {
   const names = (await readdir(join(repository, 'docs'))).map((file) => `docs/${file}`);
-  const documents = await Promise.all(['README.md', ...names].map((name) => Document.open(name)));
+  const documents = await Promise.all(['README.md', 'SECURITY.md', ...names].map((name) => Document.open(name)));
 
   for (const document of documents) {
     test(`${document.name} has a test for its blocks, and no link that leads nowhere`, async () => {

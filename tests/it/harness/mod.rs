@@ -203,9 +203,15 @@ impl Stage {
 
     /// Stops the server and starts it once more, at the same address.
     pub async fn restarts(self) -> Self {
+        self.restarts_after(async |_| {}).await
+    }
+
+    /// The same; while no server runs, `meanwhile` has the database.
+    pub async fn restarts_after(self, meanwhile: impl AsyncFnOnce(&Database)) -> Self {
         let Self { url, setup, world, running, listening, .. } = self;
         drop(running);
         listening.await.unwrap();
+        meanwhile(&world.database).await;
         Box::pin(Self::on(world, setup, url.port().unwrap(), TimeDelta::zero())).await
     }
 

@@ -52,6 +52,31 @@ pub async fn counts(db: &Db) -> BTreeMap<String, i64> {
     rows.into_iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "n").unwrap())).collect()
 }
 
+/// A row: its columns by name, each as the database writes it as text.
+pub type Row = BTreeMap<String, Option<String>>;
+
+/// Every row of every table, in no order that means anything.
+pub async fn rows(db: &Db) -> BTreeMap<String, BTreeSet<Row>> {
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in columns(db).await {
+        tables.entry(column.table).or_default().push(column.name);
+    }
+    let mut rows = BTreeMap::new();
+    for (table, columns) in tables {
+        // SQLite writes bytes as text only with `quote`.
+        let shown = columns.iter().map(|name| match db.is_sqlite() {
+            true => format!("quote(\"{name}\") AS \"{name}\""),
+            false => format!("\"{name}\"::text AS \"{name}\""),
+        });
+        let sql = format!("SELECT {} FROM \"{table}\"", shown.collect::<Vec<_>>().join(", "));
+        let row = |row: QueryResult| {
+            columns.iter().map(|name| (name.clone(), row.try_get("", name).unwrap())).collect::<Row>()
+        };
+        rows.insert(table, all(db, &sql).await.into_iter().map(row).collect());
+    }
+    rows
+}
+
 /// Every row of every table of a PostgreSQL database, as text; bytes in hexadecimal.
 pub async fn dump(db: &Db) -> String {
     let mut dump = String::new();

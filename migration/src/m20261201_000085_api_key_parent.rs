@@ -9,7 +9,7 @@ pub(crate) struct Migration;
 
 impl MigrationName for Migration {
     fn name(&self) -> &str {
-        "m20261201_000080_api_key_parent"
+        "m20261201_000085_api_key_parent"
     }
 }
 
