@@ -319,5 +319,23 @@ async fn an_issuer_is_compared_to_the_letter() {
     assert!(accepts(known, None));
     assert!(!accepts(required, None));
     assert!(accepts(required, Some("https://crm.example")));
-    assert!(accepts("", Some("https://anyone.example")));
+}
+
+#[tokio::test]
+async fn where_no_issuer_is_named_one_at_the_origin_of_an_endpoint_is_accepted() {
+    let stage = Stage::new(|_| ().into_response()).await;
+    let provider = with_client(&stage);
+    let connector = connector(&stage, OAUTH, "");
+    let accepts = |iss: Option<&str>| provider.accepts_issuer(&connector, &no_fields(), iss).unwrap();
+    let oauth = connector.oauth().unwrap();
+    for endpoint in [&oauth.authorize_url, &oauth.token_url] {
+        let own = Url::parse(endpoint.source()).unwrap();
+        let origin = own.origin().ascii_serialization();
+        assert!(accepts(Some(&origin)), "{origin}");
+        assert!(accepts(Some(&format!("{origin}/tenants/one"))));
+    }
+    assert!(accepts(None));
+    for foreign in ["https://anyone.example", "", "no address", "data:text/plain,x"] {
+        assert!(!accepts(Some(foreign)), "{foreign}");
+    }
 }
