@@ -23,9 +23,12 @@ use sea_orm::{
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
+use tokio::time::sleep;
 
 /// How old a handle grows.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// How long to wait before a SQLite file that is locked is opened once more.
+const ASKED_AGAIN: Duration = Duration::from_millis(20);
 
 /// Handles of one kind; cheap to clone. Every statement through it is on a handle of its own.
 #[derive(Clone, Debug)]
@@ -61,14 +64,22 @@ impl Pool {
         Self { inner: Inner::Postgres(pool), deadline, holders: None, watch: None }
     }
 
-    /// Up to `size` handles of the SQLite file that `options` name.
+    /// Up to `size` handles of the SQLite file that `options` name. Who opens a new file makes it one with a write-ahead log,
+    /// and SQLite tells others that come at that moment that it is locked, instead of letting them wait: they ask again.
     pub(super) async fn sqlite(
         options: SqliteConnectOptions,
         size: u32,
         deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
         let pool = PoolOptions::new().max_connections(size).min_connections(0).acquire_timeout(deadline);
-        Ok(Self { inner: Inner::Sqlite(pool.connect_with(options).await?), deadline, holders: None, watch: None })
+        let begun = Instant::now();
+        let opened = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(error) if is_locked(&error) && begun.elapsed() < deadline => sleep(ASKED_AGAIN).await,
+                opened => break opened?,
+            }
+        };
+        Ok(Self { inner: Inner::Sqlite(opened), deadline, holders: None, watch: None })
     }
 
     /// The same handles, where a piece of work holds one of them at most.
@@ -268,6 +279,13 @@ fn create_for_owner(path: &Path) {
 
 #[cfg(not(unix))]
 fn create_for_owner(_path: &Path) {}
+
+/// Whether a SQLite file could not be opened because another process has it (SQLITE_BUSY, in the low byte of the code).
+fn is_locked(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
 
 pub(super) fn acquire_error(error: sqlx::Error) -> DbErr {
     match error {

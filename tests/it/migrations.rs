@@ -10,7 +10,10 @@ use std::{
 
 use migration::{Migrator, MigratorTrait};
 use patchbay::db::Db;
-use sea_orm::{ColumnTrait, Database as SeaOrm, EntityTrait, IdenStatic, Iterable};
+use sea_orm::{
+    ColumnTrait, Database as SeaOrm, EntityTrait, IdenStatic, Iterable,
+    sqlx::{Connection, Executor, SqliteConnection},
+};
 
 use crate::harness::{
     Database, JWT_SECRET, KEYS,
@@ -124,6 +127,24 @@ async fn of_processes_that_migrate_at_once_one_does_and_all_succeed() {
     }
     let db = Db::open(database.url(), 2).await.unwrap();
     assert_eq!(tables::columns(&db).await, columns_of_all_entities());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_process_writes_at_that_moment_is_opened_once_it_has() {
+    let database = Database::new().await;
+    if !database.is_sqlite() {
+        return;
+    }
+    let mut other = SqliteConnection::connect(&format!("{}?mode=rwc", database.url())).await.unwrap();
+    other.execute("CREATE TABLE one (id INTEGER); BEGIN IMMEDIATE; INSERT INTO one VALUES (0)").await.unwrap();
+    let url = database.url().to_owned();
+    let opening = tokio::spawn(async move { Db::open(&url, 2).await.map(drop) });
+    // Meanwhile it is told many times that the file is locked.
+    for _ in 0..1000 {
+        other.execute("INSERT INTO one SELECT id + 1 FROM one ORDER BY id DESC LIMIT 1").await.unwrap();
+    }
+    other.execute("COMMIT").await.unwrap();
+    opening.await.unwrap().unwrap();
 }
 
 /// Starts `patchbay migrate` on the database.
