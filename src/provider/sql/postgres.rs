@@ -4,12 +4,14 @@
 //! second statement, no `INTO`, no data-modifying `WITH`), and is read in portions, so that reading can stop at the
 //! limits. The portions come as text, which PostgreSQL writes for every type there is; `postgres/text.rs` reads it.
 
+mod sign_in;
 mod text;
 
 use std::{env, ffi::OsStr};
 
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
+pub(super) use sign_in::{SignIn, pass_on};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Executor, PgConnection, Row, SqlSafeStr, ValueRef,
     postgres::{PgConnectOptions, PgRow, PgSslMode},
@@ -48,7 +50,12 @@ const ENVIRONMENT: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
 /// Signs in.
 pub(super) async fn begin(target: &Target, way: &Way) -> Result<PgConnection, Failure> {
     let options = options(target, way, |name| env::var_os(name).is_some_and(|value| value != OsStr::new("")))?;
-    options.connect().await.map_err(|error| classify::session_failure(&error))
+    options.connect().await.map_err(|error| match way.wants_clear_password() {
+        true => Failure::transient(
+            "the database wants the password in clear, and there is no TLS to protect it: switch TLS on there",
+        ),
+        false => classify::session_failure(&error),
+    })
 }
 
 /// `is_set` tells whether the environment has a variable.

@@ -26,7 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     super::{Failure, Outbound},
     mysql,
-    target::Target,
+    postgres::{self, SignIn},
+    target::{Target, Tls},
     unreachable,
 };
 use crate::catalogue::Driver;
@@ -37,10 +38,17 @@ const BESIDE: u64 = 1 << 20;
 /// The file's name, as PostgreSQL's clients build it out of a folder and a port.
 const FILE: &str = ".s.PGSQL.1";
 
+/// What was seen on the way.
+#[derive(Default)]
+struct Seen {
+    spent: AtomicBool,
+    wants_clear_password: AtomicBool,
+}
+
 /// A way that is there until this is dropped.
 pub(super) struct Way {
     folder: TempDir,
-    spent: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     _carrying: AbortOnDropHandle<()>,
 }
 
@@ -59,21 +67,22 @@ impl Way {
                 .unwrap_or_else(|_| Err(unreachable()))?,
         };
         let budget = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(BESIDE);
-        Self::lead_to(database, greeting, budget).map_err(|error| {
+        Self::lead_to(database, target, greeting, budget).map_err(|error| {
             tracing::error!(%error, "no socket file can be made for a database");
             Failure::transient("this server cannot make a socket file")
         })
     }
 
     #[expect(clippy::disallowed_methods, reason = "it ends with the way")]
-    fn lead_to(database: TcpStream, greeting: Vec<u8>, budget: u64) -> io::Result<Self> {
+    fn lead_to(database: TcpStream, target: &Target, greeting: Vec<u8>, budget: u64) -> io::Result<Self> {
         // Entered by this server's own user only.
         let own = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("patchbay-").permissions(own).tempdir()?;
         let listener = UnixListener::bind(folder.path().join(FILE))?;
-        let spent = Arc::new(AtomicBool::new(false));
-        let carrying = tokio::spawn(carry(listener, database, greeting, budget, Arc::clone(&spent)));
-        Ok(Self { folder, spent, _carrying: AbortOnDropHandle::new(carrying) })
+        let seen = Arc::<Seen>::default();
+        let asks_tls = (target.driver == Driver::Postgres).then(|| target.tls != Tls::Disable);
+        let carrying = tokio::spawn(carry(listener, database, asks_tls, greeting, budget, Arc::clone(&seen)));
+        Ok(Self { folder, seen, _carrying: AbortOnDropHandle::new(carrying) })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -86,27 +95,44 @@ impl Way {
 
     /// Whether the database sent more than may come through, which ended the session.
     pub(super) fn is_spent(&self) -> bool {
-        self.spent.load(Ordering::Acquire)
+        self.seen.spent.load(Ordering::Acquire)
+    }
+
+    /// Whether the database wanted the password in clear, which ended the session.
+    pub(super) fn wants_clear_password(&self) -> bool {
+        self.seen.wants_clear_password.load(Ordering::Acquire)
     }
 }
 
-/// Carries what one driver and the database say to each other, until either falls silent. `greeting`: what the database
-/// has said already.
+/// Carries what one driver and the database say to each other, until either falls silent. `asks_tls`: whether a driver of
+/// PostgreSQL asks for TLS first; none for another. `greeting`: what the database has said already.
 async fn carry(
     listener: UnixListener,
     mut database: TcpStream,
+    asks_tls: Option<bool>,
     greeting: Vec<u8>,
     budget: u64,
-    spent: Arc<AtomicBool>,
+    seen: Arc<Seen>,
 ) {
     let Ok((mut driver, _)) = listener.accept().await else { return };
     drop(listener);
     let (answers, mut questions) = database.split();
     let (mut asked, mut told) = driver.split();
     let mut answers = (&*greeting).chain(answers).take(budget);
+    let answering = async {
+        if let Some(asks_tls) = asks_tls {
+            match postgres::pass_on(&mut answers, &mut told, asks_tls).await {
+                Ok(SignIn::Over) => {}
+                Ok(SignIn::WantsClearPassword) => return seen.wants_clear_password.store(true, Ordering::Release),
+                Err(_) => return,
+            }
+        }
+        let _ = copy(&mut answers, &mut told).await;
+        seen.spent.store(answers.limit() == 0, Ordering::Release);
+    };
     // Whatever breaks off here breaks off at both ends, and is told by the driver.
     tokio::select! {
-        _ = copy(&mut answers, &mut told) => spent.store(answers.limit() == 0, Ordering::Release),
+        () = answering => {}
         _ = copy(&mut asked, &mut questions) => {}
     }
 }
@@ -124,7 +150,9 @@ mod tests {
     async fn through(said: usize, budget: u64) -> (Way, Vec<u8>) {
         let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(database.local_addr().unwrap()).await.unwrap();
-        let way = Way::lead_to(dialled, b"hello".to_vec(), budget).unwrap();
+        let (target, _) = super::super::tests::nowhere().await;
+        let way =
+            Way::lead_to(dialled, &Target { driver: Driver::MySql, ..target }, b"hello".to_vec(), budget).unwrap();
         let mut driver = UnixStream::connect(way.file()).await.unwrap();
         let (mut database, _) = database.accept().await.unwrap();
         database.write_all(&vec![b'x'; said]).await.unwrap();

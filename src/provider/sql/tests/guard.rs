@@ -123,6 +123,36 @@ async fn the_password_is_not_given_in_clear_to_a_mysql_that_asks_for_it() {
     assert_eq!(told.await.unwrap(), b"");
 }
 
+/// A PostgreSQL that says these, one by one, and wants the password in clear at last.
+async fn asked_in_clear(tls: &str, words: &[&[u8]]) -> (Failure, String) {
+    const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+    let (port, told) = says(&[&words.concat(), CLEAR].concat()).await;
+    let provider = provider(&[&format!("127.0.0.1:{port}")], Arc::default());
+    let port = port.to_string();
+    let failure = probed(&provider, Driver::Postgres, &[("host", "127.0.0.1"), ("port", &port), ("tls", tls)]).await;
+    (failure, String::from_utf8_lossy(&told.await.unwrap()).into_owned())
+}
+
+#[tokio::test]
+async fn the_password_is_not_given_in_clear_to_a_postgresql_that_asks_for_it_without_tls() {
+    let first = [&[][..], &[&b"R\0\0\0\x08\0\0\0\0"[..]][..], &[&b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x02"[..]][..]];
+    for before in first {
+        for (tls, answer) in [("disable", &[][..]), ("prefer", &[&b"N"[..]][..])] {
+            let (failure, told) = asked_in_clear(tls, &[answer, before].concat()).await;
+            assert!(failure.to_string().contains("wants the password in clear"), "{tls} {before:?}: {failure}");
+            assert!(!told.contains("planted"), "{tls} {before:?}: {told:?}");
+        }
+    }
+    // Who does not offer TLS where it is wanted is not even told who asks.
+    for tls in ["require", "verify-full"] {
+        let (_, told) = asked_in_clear(tls, &[b"N"]).await;
+        assert!(!told.contains("ann") && !told.contains("planted"), "{tls}: {told:?}");
+    }
+    // What only says that there will be TLS gets nothing either.
+    let (_, told) = asked_in_clear("prefer", &[b"S"]).await;
+    assert!(!told.contains("planted"), "{told:?}");
+}
+
 #[tokio::test]
 async fn nonsense_is_nobody_s_fault() {
     for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\x01\0\0\0\xff", b"\0\0\0\0", b"\xff\xff\xff\xff"] {
