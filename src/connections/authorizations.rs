@@ -2,7 +2,11 @@
 //!
 //! Accounts are read live: nothing here keeps what a provider says, and one that does not answer is no error.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use entity::{Status, authorization, client, connection};
 use sea_orm::{
@@ -10,6 +14,7 @@ use sea_orm::{
     Select,
     sea_query::{Expr, ExprTrait as _, Query, SelectStatement},
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -21,13 +26,16 @@ use super::{
 use crate::{
     access::{Action, Viewer},
     catalogue::Connector,
-    error::Result,
+    error::{Error, Result},
     pages::{self, Key, Order, Page, PageArgs, fold},
     provider::{Account, Credential},
 };
 
 /// How many connections are listed of one account.
 const MOST_READERS: u32 = 100;
+
+/// How long somebody waits at most until a provider may be asked for accounts.
+const WAITED_FOR: Duration = Duration::from_secs(5);
 
 /// Which authorizations: see [`super::ConnectionFilter`] for how conditions are joined.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +51,13 @@ pub struct AvailableAccount {
     pub account: Account,
     /// What reads it already, as far as the viewer may see: the first 100 by id.
     pub connections: Vec<connection::Model>,
+}
+
+/// All the accounts that a credential opens, as its provider says.
+#[derive(Debug)]
+pub struct OpenedAccounts {
+    connector: Arc<Connector>,
+    pub(super) accounts: Vec<Account>,
 }
 
 /// A part of the accounts that an authorization gives access to.
@@ -109,52 +124,63 @@ impl Connections {
         Ok(fed(viewer, authorization).count(self.db.reader()).await?)
     }
 
-    /// A part of the accounts that an authorization gives access to, by name, asked of the provider now. None when
-    /// it does not answer, and to whoever may not use the authorization.
-    pub async fn available_accounts(
+    /// The accounts that an authorization gives access to, asked of the provider now. None when it does not answer, and
+    /// to whoever may not use the authorization.
+    ///
+    /// # Errors
+    /// `Unavailable` where the provider is asked so much that this would wait for long.
+    pub async fn accounts_of_authorization(
         &self,
         viewer: &Viewer,
         authorization: Uuid,
-        search: Option<&str>,
-        first: Option<i32>,
-        after: Option<&str>,
-    ) -> Result<Option<AvailableAccounts>> {
+    ) -> Result<Option<Arc<OpenedAccounts>>> {
         let row = self.authorization(viewer, authorization).await?;
         let usable = |row: &authorization::Model| row.credential.is_some() && may_use(viewer, row);
         let Some(row) = row.filter(usable) else { return Ok(None) };
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
         let credential = self.usable_credential(&row).await?;
-        self.accounts_page(viewer, &connector, &credential, search, first, after).await
+        self.accounts_opened_by(connector, &credential).await
     }
 
-    /// A part of the accounts that a credential opens, by name, with what reads them already.
-    pub(super) async fn accounts_page(
+    /// The accounts that a credential opens, asked of its provider at the connector's pace: people may wait for it, and a
+    /// request may ask for many. None when it does not answer.
+    pub(super) async fn accounts_opened_by(
+        &self,
+        connector: Arc<Connector>,
+        credential: &Credential,
+    ) -> Result<Option<Arc<OpenedAccounts>>> {
+        let Ok(Some(_turn)) = timeout(WAITED_FOR, self.provider.turn(&connector)).await else {
+            return Err(Error::Unavailable);
+        };
+        match self.provider.accounts(&connector, credential).await {
+            Ok(accounts) => Ok(Some(Arc::new(OpenedAccounts { connector, accounts }))),
+            Err(failure) => {
+                tracing::debug!(connector = %connector.slug, ?failure, "the accounts could not be read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A part of these accounts, by name, with what reads them already.
+    pub async fn accounts_page(
         &self,
         viewer: &Viewer,
-        connector: &Connector,
-        credential: &Credential,
+        opened: &OpenedAccounts,
         search: Option<&str>,
         first: Option<i32>,
         after: Option<&str>,
-    ) -> Result<Option<AvailableAccounts>> {
-        let accounts = match self.provider.accounts(connector, credential).await {
-            Ok(accounts) => accounts,
-            Err(failure) => {
-                tracing::debug!(connector = %connector.slug, ?failure, "the accounts could not be read");
-                return Ok(None);
-            }
-        };
+    ) -> Result<AvailableAccounts> {
         let args = PageArgs { first, after: after.map(str::to_owned), ..PageArgs::default() };
-        let found = by_name(accounts, search);
+        let found = by_name(&opened.accounts, search);
         let total = found.len() as u64;
         let page = pages::slice(found, |(key, _)| key, &args, "available accounts", viewer.cursor_key())?;
         let ids = page.items().map(|(_, account)| account.id.clone()).collect();
-        let mut readers = self.readers(viewer, connector, ids).await?;
+        let mut readers = self.readers(viewer, &opened.connector, ids).await?;
         let page = page.map(|(_, account)| {
             let connections = readers.remove(&account.id).unwrap_or_default();
             AvailableAccount { account, connections }
         });
-        Ok(Some(AvailableAccounts { page, total }))
+        Ok(AvailableAccounts { page, total })
     }
 
     /// The connections that the viewer may see of each of these accounts at a provider.
@@ -222,11 +248,11 @@ pub(super) fn may_use(viewer: &Viewer, row: &authorization::Model) -> bool {
 }
 
 /// The accounts in whose name or id `search` stands, each behind what sorts it: its folded name, then its id.
-fn by_name(accounts: Vec<Account>, search: Option<&str>) -> Vec<(String, Account)> {
+fn by_name(accounts: &[Account], search: Option<&str>) -> Vec<(String, Account)> {
     let term = search.map(fold).unwrap_or_default();
     let found = |account: &Account| fold(&account.name).contains(&term) || fold(&account.id).contains(&term);
-    let keyed = |account: Account| (format!("{}\0{}", fold(&account.name), account.id), account);
-    let mut accounts: Vec<_> = accounts.into_iter().filter(found).map(keyed).collect();
+    let keyed = |account: &Account| (format!("{}\0{}", fold(&account.name), account.id), account.clone());
+    let mut accounts: Vec<_> = accounts.iter().filter(|account| found(account)).map(keyed).collect();
     accounts.sort_by(|one, other| one.0.cmp(&other.0));
     let mut seen = HashSet::new();
     accounts.retain(|(_, account)| seen.insert(account.id.clone()));

@@ -76,7 +76,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
 use url::Url;
 
 pub use attempts::{Departure, NoDeparture};
-pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts};
+pub use authorizations::{AuthorizationFilter, AvailableAccount, AvailableAccounts, OpenedAccounts};
 pub use batches::Batch;
 pub use callback::{Arrived, Callback, NotTaken, Returned};
 pub use changes::{ChangeKind, ChangesPage, ConnectionsChange};

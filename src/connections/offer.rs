@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{
     Connections,
-    credentials::Fresh,
     following::{Good, NoUse},
     links::Errand,
 };
@@ -136,7 +135,7 @@ impl Connections {
     ) -> Result<Option<Source>> {
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
         let account = self.authorization_of(row).await?.account_name.map(|name| one_line(&name, LONGEST_NAME));
-        let state = self.standing(&connector, attempt, false).await?;
+        let state = self.standing(attempt, false).await?;
         let fields = fields_of(AttemptKind::Reconnect, &connector);
         Ok(Some(Source { connector, account, fields, state }))
     }
@@ -151,26 +150,21 @@ impl Connections {
         for row in offered {
             let Some(connector) = self.connector_of(&row.connector) else { continue };
             let its = attempt.filter(|attempt| attempt.connector == row.connector);
-            let state = self.standing(&connector, its, row.used_at.is_some()).await?;
+            let state = self.standing(its, row.used_at.is_some()).await?;
             let fields = fields_of(AttemptKind::Connect, &connector);
             sources.push(Source { connector, account: None, fields, state });
         }
         Ok(sources)
     }
 
-    async fn standing(
-        &self,
-        connector: &Connector,
-        attempt: Option<&attempt::Model>,
-        is_used: bool,
-    ) -> Result<Standing> {
+    async fn standing(&self, attempt: Option<&attempt::Model>, is_used: bool) -> Result<Standing> {
         let Some(attempt) = attempt.filter(|_| !is_used) else {
             return Ok(if is_used { Standing::Done } else { Standing::Open { problem: None } });
         };
         Ok(match attempt.status {
             AttemptStatus::Succeeded => Standing::Done,
             AttemptStatus::NeedsDecision => {
-                Standing::Choice { attempt: attempt.id, accounts: self.accounts_of(connector, attempt).await? }
+                Standing::Choice { attempt: attempt.id, accounts: self.accounts_to_choose(attempt).await? }
             }
             AttemptStatus::Failed => Standing::Open { problem: attempt.error_message.clone() },
             AttemptStatus::Expired => Standing::Open { problem: Some("This took too long.".to_owned()) },
@@ -178,13 +172,13 @@ impl Connections {
         })
     }
 
-    async fn accounts_of(&self, connector: &Connector, attempt: &attempt::Model) -> Result<Option<Vec<Account>>> {
-        let Some(waiting) = self.open_carried(attempt)?.waiting else { return Ok(None) };
-        let accounts = self.provider.accounts(connector, &Fresh::from(waiting).credential).await.ok();
-        Ok(accounts.map(|mut accounts| {
-            accounts.truncate(MOST_ACCOUNTS);
-            accounts
-        }))
+    async fn accounts_to_choose(&self, attempt: &attempt::Model) -> Result<Option<Vec<Account>>> {
+        let opened = match self.accounts_of_attempt(attempt).await {
+            // The page says that they could not be read, and that it may be opened again.
+            Err(Error::Unavailable) => None,
+            opened => opened?,
+        };
+        Ok(opened.map(|opened| opened.accounts.iter().take(MOST_ACCOUNTS).cloned().collect()))
     }
 }
 

@@ -1,11 +1,13 @@
 //! What becomes of a sign-in: a new connection, or a question. What becomes of one for a connection that exists is
 //! [`super::reconnecting`]'s.
 
+use std::sync::Arc;
+
 use entity::{AccountChange, AttemptKind, AttemptStatus, attempt};
 use uuid::Uuid;
 
 use super::{
-    AvailableAccounts, Connections,
+    Connections, OpenedAccounts,
     attempts::Ending,
     callback::refused,
     connect::find_authorization,
@@ -106,15 +108,11 @@ impl Connections {
         self.attempt(viewer, id).await?.ok_or_else(|| Error::internal("an attempt that is gone"))
     }
 
-    /// A part of the accounts to choose from while an attempt waits; none when the provider does not answer.
-    pub async fn attempt_accounts(
-        &self,
-        viewer: &Viewer,
-        row: &attempt::Model,
-        search: Option<&str>,
-        first: Option<i32>,
-        after: Option<&str>,
-    ) -> Result<Option<AvailableAccounts>> {
+    /// The accounts to choose from while an attempt waits; none when the provider does not answer.
+    ///
+    /// # Errors
+    /// `Unavailable` where the provider is asked so much that this would wait for long.
+    pub async fn accounts_of_attempt(&self, row: &attempt::Model) -> Result<Option<Arc<OpenedAccounts>>> {
         if row.status != AttemptStatus::NeedsDecision {
             return Ok(None);
         }
@@ -122,8 +120,7 @@ impl Connections {
         else {
             return Ok(None);
         };
-        let credential = Fresh::from(waiting).credential;
-        self.accounts_page(viewer, &connector, &credential, search, first, after).await
+        self.accounts_opened_by(connector, &Fresh::from(waiting).credential).await
     }
 
     async fn come_to(

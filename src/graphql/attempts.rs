@@ -5,7 +5,7 @@ use entity::attempt;
 use futures_util::{Stream, StreamExt};
 
 use super::{
-    ApiError,
+    ApiError, AskedAccounts,
     authorizations::{AvailableAccount, account_page},
     beside,
     catalogue::Connector,
@@ -123,9 +123,10 @@ impl AuthorizationAttempt {
         #[graphql(desc = "A page's cursor: what follows it.")] after: Option<String>,
     ) -> Result<Option<Page<AvailableAccount>>, ApiError> {
         let (connections, viewer) = (&services(ctx)?.connections, viewer(ctx)?);
-        let accounts =
-            connections.attempt_accounts(viewer, &self.0, search.as_deref(), first, after.as_deref()).await?;
-        Ok(accounts.map(account_page))
+        let asking = connections.accounts_of_attempt(&self.0);
+        let Some(opened) = AskedAccounts::of(ctx)?.once(self.0.id, asking).await? else { return Ok(None) };
+        let page = connections.accounts_page(viewer, &opened, search.as_deref(), first, after.as_deref()).await?;
+        Ok(Some(account_page(page)))
     }
 
     /// The connections it connected or reconnected, the first 100 by id; empty until SUCCEEDED.

@@ -6,7 +6,7 @@ use async_graphql::{Context, ID, InputObject, Object};
 use entity::authorization;
 
 use super::{
-    ApiError, beside,
+    ApiError, AskedAccounts, beside,
     catalogue::Connector,
     connection_inputs::{ConnectionFilter, ConnectionOrder, ConnectionStatus, each, within_authorization},
     connections::{Connection, ExternalAccount, connector, listed},
@@ -71,9 +71,10 @@ impl Authorization {
         #[graphql(desc = "A page's cursor: what follows it.")] after: Option<String>,
     ) -> Result<Option<Page<AvailableAccount>>, ApiError> {
         let (connections, viewer) = (&services(ctx)?.connections, viewer(ctx)?);
-        let accounts =
-            connections.available_accounts(viewer, self.0.id, search.as_deref(), first, after.as_deref()).await?;
-        Ok(accounts.map(account_page))
+        let asking = connections.accounts_of_authorization(viewer, self.0.id);
+        let Some(opened) = AskedAccounts::of(ctx)?.once(self.0.id, asking).await? else { return Ok(None) };
+        let page = connections.accounts_page(viewer, &opened, search.as_deref(), first, after.as_deref()).await?;
+        Ok(Some(account_page(page)))
     }
 
     /// What was granted, as the provider names it.

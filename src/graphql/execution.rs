@@ -13,6 +13,7 @@ use async_graphql::{Context, ObjectType, Schema, SubscriptionType};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 
+use super::asked_accounts::AskedAccounts;
 use super::asks::Asks;
 use super::budget::{self, Budget};
 use super::documents::{Document, Documents};
@@ -122,7 +123,8 @@ impl Api {
         let fields = self.0.guard.check_operation(operation, &document.parsed, &variables, &self.0.types)?;
         let asks = Asks::of(operation, &document.parsed, &self.0.types);
         let (heavy, budget) = (fields > budget::LIGHT, self.budget());
-        Ok(Prepared { document, operation_name, asks, variables, idempotency_key, id, heavy, budget })
+        let accounts = AskedAccounts::default();
+        Ok(Prepared { document, operation_name, asks, variables, idempotency_key, id, heavy, budget, accounts })
     }
 
     /// A budget for one answer, or for those of a batch.
@@ -280,9 +282,11 @@ impl Api {
         let (api, id, asked) = (self.clone(), prepared.id, prepared.asked());
         span::record_operation(prepared.asks.kind(), &prepared.asks);
         let mut running = self.0.telemetry.operations.run(prepared.asks.field().to_owned());
-        let (stream, budget) = (self.engine_for(&prepared).stream(prepared.request(Some(viewer))), prepared.budget);
+        let stream = self.engine_for(&prepared).stream(prepared.request(Some(viewer)));
+        let (budget, accounts) = (prepared.budget, prepared.accounts);
         let events = AssertUnwindSafe(stream).catch_unwind().map(move |answer| {
             budget.renew();
+            accounts.forget();
             let answer = answer.map_or_else(|_| panicked(id), |answer| api.finish(answer, &asked, id));
             let code = answer.code();
             let event = Event::of(answer);

@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `prepared.rs`, `execution.rs`, `engine.rs`, `budget.rs`, `response.rs`, `kept_answers.rs`, `kept_sight.rs` | from a request to its answer |
+//! | `request.rs`, `documents.rs`, `guard.rs`, `asks.rs`, `prepared.rs`, `execution.rs`, `engine.rs`, `budget.rs`, `asked_accounts.rs`, `response.rs`, `kept_answers.rs`, `kept_sight.rs` | from a request to its answer |
 //! | `field_types.rs` | what the fields of the schema are, for those who judge what is asked |
 //! | `errors.rs`, `wording.rs`, `user_error.rs`, `nulls.rs` | errors: top-level, the executor's own, those in payloads, and what they leave of an answer |
 //! | `services.rs`, `loaders.rs`, `beside.rs`, `event_cursor.rs` | what a resolver finds in its context, and what lists load ahead |
@@ -18,6 +18,7 @@
 //! | `schema.rs` | the roots, and the schema as text |
 
 pub mod api_keys;
+mod asked_accounts;
 mod asks;
 pub mod attempts;
 pub mod audit;
@@ -63,6 +64,7 @@ pub mod upkeep;
 pub mod user_error;
 mod wording;
 
+pub use asked_accounts::AskedAccounts;
 pub use budget::Budget;
 pub use errors::ApiError;
 pub use execution::{Answered, Api};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Variables};
 
+use super::asked_accounts::AskedAccounts;
 use super::asks::Asks;
 use super::budget::Budget;
 use super::documents::Document;
@@ -25,6 +26,7 @@ pub struct Prepared {
     /// It may hold many fields.
     pub(super) heavy: bool,
     pub(super) budget: Budget,
+    pub(super) accounts: AskedAccounts,
 }
 
 /// What an answer is to.
@@ -59,9 +61,9 @@ impl Prepared {
         }
     }
 
-    /// The same as part of a batch, whose answers share a budget.
-    pub fn within(self, budget: &Budget) -> Self {
-        Self { budget: budget.clone(), ..self }
+    /// The same as part of a batch, whose answers share a budget, and what providers are asked for.
+    pub fn within(self, budget: &Budget, accounts: &AskedAccounts) -> Self {
+        Self { budget: budget.clone(), accounts: accounts.clone(), ..self }
     }
 
     /// How often the operation asks the root field that it asks most often: more than once under other names.
@@ -81,7 +83,7 @@ impl Prepared {
         let mut request = Request::new("").variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
         request.set_parsed_query(self.document.parsed.clone());
-        let request = request.data(self.budget.clone());
+        let request = request.data(self.budget.clone()).data(self.accounts.clone());
         match viewer {
             Some(viewer) => request.data(viewer.clone()).data(Loaders::default()),
             None => request,

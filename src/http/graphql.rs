@@ -31,7 +31,9 @@ use super::quota::CountedBy;
 use super::{Transport, observed, sse};
 use crate::access::Viewer;
 use crate::graphql::errors::Code;
-use crate::graphql::{self, Answered, Budget, IdempotencyKey, Prepared, RawRequest, Refusal, RequestId, Subject};
+use crate::graphql::{
+    self, Answered, AskedAccounts, Budget, IdempotencyKey, Prepared, RawRequest, Refusal, RequestId, Subject,
+};
 use crate::telemetry::span;
 
 /// Names a mutation, so that sending it again does not do it again; see [`crate::graphql::KeptAnswers`].
@@ -163,20 +165,20 @@ impl Caller {
             }
         }
         span::record_operation("batch", "");
-        let budget = self.transport.0.api.budget();
+        let (budget, accounts) = (self.transport.0.api.budget(), AskedAccounts::default());
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            answers.push(self.answer_one(request, &budget).instrument(span::operation(self.id)).await);
+            answers.push(self.answer_one(request, &budget, &accounts).instrument(span::operation(self.id)).await);
         }
         respond(StatusCode::OK, self.media, format!("[{}]", answers.join(",")))
     }
 
     /// One request of a batch, with a line of its own in the log.
-    async fn answer_one(&self, request: Value, budget: &Budget) -> String {
+    async fn answer_one(&self, request: Value, budget: &Budget, accounts: &AskedAccounts) -> String {
         let begun = Instant::now();
         self.viewer.iter().for_each(observed::record);
         let answered = match RawRequest::from_json(request).and_then(|raw| self.prepare(raw)) {
-            Ok(prepared) => self.transport.0.api.answer(self.viewer.as_ref(), prepared.within(budget)).await,
+            Ok(prepared) => self.transport.0.api.answer(self.viewer.as_ref(), prepared.within(budget, accounts)).await,
             Err(refusal) => Err(refusal),
         };
         let answer = match answered {

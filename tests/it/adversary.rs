@@ -16,7 +16,6 @@ const UNUSED: [u32; 5] = [5, 18, 28, 73, 88];
 
 /// Numbers without a test, each with what is still missing. A number that has a test does not stay here.
 const WITHOUT_TEST: &[(&str, &str)] = &[
-    ("117", "provider calls are priced and paced"),
     ("118", "tenants have a share each"),
     ("119", "what acts by GET, or is the token address, is no dataset"),
 ];

@@ -8,6 +8,7 @@ mod adversary;
 mod agency;
 mod agreeing;
 mod api_keys;
+mod asking_once;
 mod attempts;
 mod audit;
 mod callback;
