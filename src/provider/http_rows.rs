@@ -1,11 +1,12 @@
 //! Reading rows of an API, page by page.
 //!
-//! - `query.rs`: what may be asked, and the request that it becomes
+//! - `query.rs`: what may be asked, and the request that it becomes; `acts.rs`: what would do something
 //! - `list.rs`: the list of rows in an answer; `columns.rs`: the columns of rows
 //!
 //! What an answer means is judged by `classify.rs` as everywhere. Beside that a query may be at fault here, since a person
 //! wrote it, and there may be more than is read.
 
+mod acts;
 mod columns;
 mod list;
 mod query;

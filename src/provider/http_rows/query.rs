@@ -3,7 +3,10 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
-use super::super::{Failure, HttpQuery, NoRows, api, outbound::Call};
+use super::{
+    super::{Failure, HttpQuery, NoRows, api, outbound::Call},
+    acts,
+};
 use crate::catalogue::{Api, Connector, Method, Namespace, RenderError, Template, Values, pointer};
 
 /// Bytes of a path, and of a pointer.
@@ -35,6 +38,8 @@ pub enum QueryFault {
     PathLength,
     #[error("Datasets may not ask at this path: this data source is asked at those only that read.")]
     PathWrites,
+    #[error("Datasets may not ask where this data source gives out and ends its tokens.")]
+    PathOfTokens,
     #[error("A path goes down from the API's own address: without empty parts, “.” and “..”.")]
     PathClimbs,
     #[error("A path has no “?”: what is asked for goes into the parameters.")]
@@ -47,6 +52,8 @@ pub enum QueryFault {
     PathAccount,
     #[error("A parameter is a text, a number, true, false, null, or a list of these.")]
     Parameters,
+    #[error("Datasets only read: a parameter does not ask for another method.")]
+    ParameterActs,
     #[error("A JSON Pointer has at most {DEEPEST} steps here.")]
     PointerLength,
     #[error("A JSON Pointer is empty or begins with “/”; “~” is written “~0” in it, and “/” inside of a name “~1”.")]
@@ -60,11 +67,12 @@ impl QueryFault {
             Self::PathLength
             | Self::PathClimbs
             | Self::PathWrites
+            | Self::PathOfTokens
             | Self::PathQuery
             | Self::PathCharacters
             | Self::PathPlaceholder
             | Self::PathAccount => "path",
-            Self::Parameters => "parameters",
+            Self::Parameters | Self::ParameterActs => "parameters",
             Self::PointerLength | Self::Pointer => "rowsPointer",
         }
     }
@@ -88,9 +96,17 @@ impl HttpQuery {
         if paths.is_some_and(|paths| !paths.matches(self.path.strip_prefix('/').unwrap_or(&self.path))) {
             return Err(QueryFault::PathWrites);
         }
+        if let Some(api) = &connector.api
+            && acts::is_of_tokens(connector, &below(api.base_url.source(), &self.path)?)
+        {
+            return Err(QueryFault::PathOfTokens);
+        }
         let is_post = connector.api.as_ref().is_some_and(|api| api.method == Method::Post);
         if !is_post && !self.parameters.values().all(is_scalar_or_list) {
             return Err(QueryFault::Parameters);
+        }
+        if !is_post && acts::overrides_method(&self.parameters) {
+            return Err(QueryFault::ParameterActs);
         }
         if self.rows.len() > LONGEST || self.rows.matches('/').count() > DEEPEST {
             return Err(QueryFault::PointerLength);
@@ -136,18 +152,21 @@ fn check_path(path: &str, has_accounts: bool) -> Result<(), QueryFault> {
     if path.contains("//") || path.split('/').any(climbs) {
         return Err(QueryFault::PathClimbs);
     }
-    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let decoded = acts::decoded(path);
+    let is_text = percent_decode_str(&decoded).decode_utf8().is_ok();
     let written = below("https://api.example", path)?.render_url(&Values::default().account(Some("1")));
-    if decoded.contains(char::is_control) || written.is_err() {
+    if !is_text || decoded.contains(char::is_control) || written.is_err() {
         return Err(QueryFault::PathCharacters);
     }
     Ok(())
 }
 
-/// Whether a part of a path is `.` or `..`, or is made of parts that are to a server which decodes it first.
+/// Whether a part of a path is `.` or `..`, or is made of parts that are to a server which decodes it first, takes the
+/// parameters of a part off (`..;`), or takes other dots for dots.
 fn climbs(part: &str) -> bool {
-    let decoded = percent_decode_str(part).decode_utf8_lossy();
-    decoded.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
+    let decoded = acts::decoded(part).replace(['\u{ff0e}', '\u{2024}'], ".");
+    let mut parts = decoded.split(['/', '\\']).map(|part| part.split_once(';').map_or(part, |(part, _)| part));
+    parts.any(|part| matches!(part.trim(), "." | ".."))
 }
 
 /// What lies below a URL; the URL itself where the path is empty.

@@ -1,8 +1,9 @@
 //! What may be asked, and where it is asked then.
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
+use crate::catalogue::Catalogue;
 
 fn path(path: &str) -> Result<(), QueryFault> {
     check_path(path, true)
@@ -52,6 +53,16 @@ fn a_path_leads_nowhere_else() {
         (".%2E/admin", QueryFault::PathClimbs),
         ("a%2f..%2f..%2fadmin", QueryFault::PathClimbs),
         ("a%5c..%5cadmin", QueryFault::PathClimbs),
+        ("a/..;/..;x=1/admin", QueryFault::PathClimbs),
+        ("a/.;/admin", QueryFault::PathClimbs),
+        ("a/%2e%2e;v=1/admin", QueryFault::PathClimbs),
+        ("a/..%3b/admin", QueryFault::PathClimbs),
+        ("a/%252e%252e/admin", QueryFault::PathClimbs),
+        ("a/%25252e./admin", QueryFault::PathClimbs),
+        ("a/%ef%bc%8e%ef%bc%8e/admin", QueryFault::PathClimbs),
+        ("a/..%20/admin", QueryFault::PathClimbs),
+        ("a/%c0%ae%c0%ae/admin", QueryFault::PathCharacters),
+        ("a/%2500", QueryFault::PathCharacters),
         ("\\\\evil.example", QueryFault::PathCharacters),
         ("a\\b", QueryFault::PathCharacters),
         ("..\\admin", QueryFault::PathClimbs),
@@ -119,5 +130,68 @@ fn each_fault_names_its_field_and_is_a_sentence() {
     {
         assert_eq!(fault.field(), field);
         assert!(fault.to_string().ends_with('.'), "{fault}");
+    }
+}
+
+fn parameters(parameters: Value) -> Map<String, Value> {
+    parameters.as_object().unwrap().clone()
+}
+
+#[test]
+fn no_parameter_asks_for_another_method() {
+    for acting in [
+        json!({"method": "delete"}),
+        json!({"method": "POST"}),
+        json!({"METHOD": " Put "}),
+        json!({"_method": "PATCH"}),
+        json!({"$httpMethod": "DELETE"}),
+        json!({"X-HTTP-Method-Override": "DELETE"}),
+        json!({"x_http_method": ["GET", "delete"]}),
+        json!({"fields": "id", "method": "delete"}),
+    ] {
+        assert!(acts::overrides_method(&parameters(acting.clone())), "{acting}");
+    }
+    for reading in [
+        json!({"method": "GET"}),
+        json!({"method": "user.getRecentTracks"}),
+        json!({"payment_method": "delete"}),
+        json!({"method": 7, "_method": null}),
+        json!({"action": "delete"}),
+    ] {
+        assert!(!acts::overrides_method(&parameters(reading.clone())), "{reading}");
+    }
+}
+
+#[test]
+fn no_dataset_asks_where_tokens_are_given_out_and_ended() {
+    let connector = |name: &str| {
+        let catalogue = Catalogue::load(None).unwrap();
+        catalogue.get(name).unwrap().clone()
+    };
+    let check = |connector: &Connector, path: &str| {
+        let query = HttpQuery { path: path.to_owned(), parameters: Map::new(), rows: String::new() };
+        query.check(connector)
+    };
+    let (slack, meta, hubspot) = (connector("slack"), connector("meta-ads"), connector("hubspot"));
+    for path in
+        ["auth.revoke", "oauth.v2.access", "chat.postMessage", "conversations.list/../auth.revoke", "auth.test;x"]
+    {
+        assert!(check(&slack, path).is_err(), "{path}");
+    }
+    for path in ["conversations.list", "/users.info", "auth.test", "team.profile.get"] {
+        assert_eq!(check(&slack, path), Ok(()), "{path}");
+    }
+    for path in [
+        "oauth/access_token",
+        "/oauth/access_token/",
+        "OAuth/Access_Token",
+        "oauth/access%5ftoken",
+        "oauth;a=1/access_token",
+    ] {
+        assert_eq!(check(&meta, path), Err(QueryFault::PathOfTokens), "{path}");
+    }
+    assert_eq!(check(&hubspot, "oauth/v3/token"), Err(QueryFault::PathOfTokens));
+    for path in ["oauth/access_tokens", "me", "act_{account.id}/insights"] {
+        assert_eq!(check(&meta, path), Ok(()), "{path}");
     }
 }
