@@ -40,6 +40,17 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How long pools wait for their handles when they are closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Where the PostgreSQL of `url` is: its host, its port, and the database's name. None for SQLite, and for a socket file.
+pub fn place_of(url: &str) -> Option<(String, u16, String)> {
+    if url.starts_with("sqlite:") {
+        return None;
+    }
+    let options = pool::postgres_options(url).ok()?;
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    let is_file = options.get_socket().is_some() || options.get_host().starts_with('/');
+    (!is_file).then(|| (options.get_host().to_owned(), options.get_port(), database.to_owned()))
+}
+
 /// Handles to read and to write; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {

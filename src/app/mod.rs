@@ -37,7 +37,9 @@ use crate::{
     mail::{BadMailSetting, Mailer},
     notifications::{Notifications, Reminders, RemindersParts},
     people::People,
-    provider::{self, AllowedHost, KeyDocument, OAuthSettings, Outbound, Provider, Resolve, SystemResolver},
+    provider::{
+        self, AllowedHost, KeyDocument, OAuthSettings, Outbound, OwnDatabase, Provider, Resolve, SystemResolver,
+    },
     tasks::Tasks,
     telemetry::Telemetry,
     vault::Vault,
@@ -109,7 +111,7 @@ impl App {
         let outbound = outbound(config, &outside)?;
         let telemetry = Telemetry::new(clock.now());
         let tasks = Tasks::new(telemetry.panics.clone());
-        let identity_provider = identity_provider(config, &outbound, &clock, &tasks)?;
+        let identity_provider = identity_provider(config, &outbound, &clock, &tasks);
         let provider = provider(config, &catalogue, outbound, &outside);
         let db = open(config, outside.database_deadline).await?;
         let db = match &outside.statements {
@@ -310,12 +312,15 @@ fn identity_provider(
     outbound: &Outbound,
     clock: &SharedClock,
     tasks: &Tasks,
-) -> Result<Option<IdentityProvider>, Problem> {
-    let Some(meant) = config.identity_provider.clone() else { return Ok(None) };
-    let document = KeyDocument::new(outbound.clone(), meant.jwks_url);
-    let document = document.map_err(|error| Problem::new("jwt_jwks_url", error))?;
+) -> Option<IdentityProvider> {
+    let meant = config.identity_provider.clone()?;
+    if meant.jwks_url.scheme() == "http" {
+        // Who is on the way could put keys of their own into it.
+        tracing::warn!("PATCHBAY_JWT_JWKS_URL is plain http: have it https, unless its way is yours alone");
+    }
+    let document = KeyDocument::new(outbound, meant.jwks_url);
     let (clock, tasks) = (clock.clone(), tasks.clone());
-    Ok(Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock, tasks)))
+    Some(IdentityProvider::new(meant.issuer, meant.audiences, Arc::new(document), clock, tasks))
 }
 
 fn mailer(config: &Config, tasks: &Tasks) -> Result<Option<Mailer>, Problem> {
@@ -330,7 +335,9 @@ fn mailer(config: &Config, tasks: &Tasks) -> Result<Option<Mailer>, Problem> {
 fn outbound(config: &Config, outside: &Outside) -> Result<Outbound, StartError> {
     let allowed: Result<Vec<AllowedHost>, _> = config.allowed_hosts.iter().map(|host| host.parse()).collect();
     let allowed = allowed.map_err(|error| Problem::new("allowed_hosts", error))?;
-    Ok(Outbound::with(allowed, outside.resolver.clone(), provider::Limits::default())?)
+    let own =
+        db::place_of(config.database_url.expose_secret()).map(|(host, port, name)| OwnDatabase::new(host, port, name));
+    Ok(Outbound::with(allowed, outside.resolver.clone(), provider::Limits::default())?.keeping_away_from(own))
 }
 
 fn provider(config: &Config, catalogue: &Catalogue, outbound: Outbound, outside: &Outside) -> Provider {

@@ -17,6 +17,11 @@ pub struct AllowedHost {
 pub struct AllowedHostError;
 
 impl AllowedHost {
+    /// The host of a URL, on its port.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        Some(Self { host: without_final_dot(url.host()?.to_owned()), port: url.port_or_known_default() })
+    }
+
     /// Whether `url` leads to this host, on this port.
     pub(super) fn covers(&self, url: &Url) -> bool {
         url.host().is_some_and(|host| self.is(host.to_owned(), url.port_or_known_default()))

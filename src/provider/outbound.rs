@@ -4,7 +4,8 @@
 //! It calls `https` only, and public addresses only (`addresses.rs`): literals are checked before the call, names when
 //! they are resolved, and what was checked is what is dialled, so that a name cannot mean one address to the check and
 //! another to the call. Each hop of a redirect passes the same guard. Time and size are limited, and no proxy is taken
-//! from the environment. Hosts that the configuration allows ([`AllowedHost`]) may be private, and plain `http`.
+//! from the environment. Hosts that the configuration allows ([`AllowedHost`]) may be private, and plain `http`; Patchbay's own
+//! database ([`OwnDatabase`]) is never called.
 //!
 //! Why a call failed goes to the log, with the host and nothing else of the URL. To the caller, what was refused and
 //! what was not there read the same: an answer that told them apart would map the network behind this server.
@@ -20,7 +21,7 @@ use reqwest::{
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::{addresses, allowed::AllowedHost};
+use super::{addresses, allowed::AllowedHost, own_database::OwnDatabase};
 use crate::retries;
 
 const USER_AGENT: &str = concat!("Patchbay/", env!("CARGO_PKG_VERSION"));
@@ -115,6 +116,7 @@ pub struct Outbound {
     /// For what is not HTTP.
     resolver: Arc<dyn Resolve>,
     allowed: Arc<[AllowedHost]>,
+    own_database: Option<Arc<OwnDatabase>>,
     limits: Limits,
 }
 
@@ -141,8 +143,21 @@ impl Outbound {
             trusted: client(trusted, limits)?,
             resolver,
             allowed: allowed.into(),
+            own_database: None,
             limits,
         })
+    }
+
+    /// The same, which never leads to Patchbay's own database.
+    #[must_use]
+    pub fn keeping_away_from(self, own: Option<OwnDatabase>) -> Self {
+        Self { own_database: own.map(Arc::new), ..self }
+    }
+
+    /// The same for what the operator's own settings name: that host may be private, and speak plain `http`.
+    pub(super) fn trusting(&self, url: &Url) -> Self {
+        let named = AllowedHost::of(url);
+        Self { allowed: self.allowed.iter().cloned().chain(named).collect(), ..self.clone() }
     }
 
     /// Whether a person's browser may be sent to `url`: `https`, or an allowed host's `http`.
@@ -154,10 +169,10 @@ impl Outbound {
         self.limits
     }
 
-    /// Opens a socket to a host that is not asked over HTTP, under the same guard.
-    pub(super) async fn dial_socket(&self, host: &Host, port: u16) -> Result<TcpStream, NoAnswer> {
+    /// Opens a socket to a host that is not asked over HTTP, under the same guard. `database`: which one is asked for there.
+    pub(super) async fn dial_socket(&self, host: &Host, port: u16, database: &str) -> Result<TcpStream, NoAnswer> {
         retries::note_done();
-        let opening = tokio::time::timeout(self.limits.connect, self.open_socket(host, port));
+        let opening = tokio::time::timeout(self.limits.connect, self.open_socket(host, port, database));
         let opened = opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         opened.map_err(|error| {
             tracing::debug!(%host, port, %error, "a host could not be reached");
@@ -165,12 +180,11 @@ impl Outbound {
         })
     }
 
-    async fn open_socket(&self, host: &Host, port: u16) -> io::Result<TcpStream> {
-        let mut found = match host {
-            Host::Domain(name) => self.resolver.resolve(name).await?,
-            Host::Ipv4(address) => vec![(*address).into()],
-            Host::Ipv6(address) => vec![(*address).into()],
-        };
+    async fn open_socket(&self, host: &Host, port: u16, database: &str) -> io::Result<TcpStream> {
+        let mut found = self.addresses(host).await?;
+        if self.is_own_database(&found, port, Some(database)).await {
+            return Err(io::Error::other("this is Patchbay's own database"));
+        }
         if !self.allowed.iter().any(|known| known.is(host.clone(), Some(port))) {
             found.retain(|address| addresses::is_public(*address));
         }
@@ -179,6 +193,31 @@ impl Outbound {
             return Err(io::Error::other("no address of this host may be called"));
         }
         TcpStream::connect(&*dialled).await
+    }
+
+    async fn addresses(&self, host: &Host) -> io::Result<Vec<IpAddr>> {
+        match host {
+            Host::Domain(name) => self.resolver.resolve(name).await,
+            Host::Ipv4(address) => Ok(vec![(*address).into()]),
+            Host::Ipv6(address) => Ok(vec![(*address).into()]),
+        }
+    }
+
+    async fn is_own_database(&self, found: &[IpAddr], port: u16, database: Option<&str>) -> bool {
+        match &self.own_database {
+            Some(own) => own.is_at(&*self.resolver, found, port, database).await,
+            None => false,
+        }
+    }
+
+    /// Whether a URL leads to Patchbay's own database, which does not speak HTTP, and might take it for something else.
+    async fn leads_to_own_database(&self, url: &Url) -> bool {
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return false };
+        if self.own_database.as_ref().is_none_or(|own| !own.is_on(port)) {
+            return false;
+        }
+        let found = self.addresses(&host.to_owned()).await.unwrap_or_default();
+        self.is_own_database(&found, port, None).await
     }
 
     /// Asks, and waits for the whole answer.
@@ -215,6 +254,10 @@ impl Outbound {
 
     /// One request, one answer, whose body is still to be read.
     async fn dial(&self, call: &Call) -> Result<Response, NoAnswer> {
+        if self.leads_to_own_database(&call.url).await {
+            tracing::debug!(host = call.url.host_str(), "a call to Patchbay's own database was refused");
+            return Err(NoAnswer::Unreachable);
+        }
         let request = self
             .client_for(&call.url)?
             .request(call.method.clone(), call.url.clone())

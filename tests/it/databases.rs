@@ -1,17 +1,16 @@
 //! A database as a data source: plugged in with a user's name and password, noticed when these no longer open it. What is
 //! read of it, and what is not, the tests of `src/provider/sql` have.
 
-use std::sync::Arc;
-
 use sea_orm::{ConnectionTrait, Database as SeaOrm, DatabaseConnection};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::harness::{CONNECTION, Database, Setup, Stage, leave_out};
 
-/// A server, and in the PostgreSQL that it keeps its own tables in, a role that is a person's.
+/// A server, and a database beside its own, with a role that is a person's.
 struct Scene {
     stage: Stage,
+    _source: Database,
     admin: DatabaseConnection,
     url: Url,
     role: String,
@@ -19,18 +18,18 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Option<Self> {
-        let database = Arc::new(Database::migrated().await);
-        if database.is_sqlite() {
+        let source = Database::new().await;
+        if source.is_sqlite() {
             leave_out("a database as a data source has to be there");
             return None;
         }
-        let url: Url = database.url().parse().unwrap();
-        let admin = SeaOrm::connect(database.url()).await.unwrap();
+        let url: Url = source.url().parse().unwrap();
+        let admin = SeaOrm::connect(source.url()).await.unwrap();
         let role = url.path().trim_start_matches('/').replace("patchbay_it", "patchbay_reader");
         admin.execute_unprepared(&format!("CREATE ROLE {role} LOGIN PASSWORD 'first'")).await.unwrap();
         let also_allowed = vec![format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))];
-        let stage = Stage::with(Setup { database: Some(database), also_allowed, ..Setup::default() }).await;
-        Some(Self { stage, admin, url, role })
+        let stage = Stage::with(Setup { also_allowed, ..Setup::default() }).await;
+        Some(Self { stage, _source: source, admin, url, role })
     }
 
     /// The role's credentials, and these fields in the place of others.

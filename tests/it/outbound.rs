@@ -19,7 +19,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::harness::{Setup, Stage};
+use url::Url;
+
+use crate::harness::{Setup, Stage, leave_out};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// An address of the old 6bone, given back in 2006 (RFC 3701): public, and nobody has it.
@@ -329,4 +331,34 @@ async fn what_stands_for_a_subdomain_cannot_lead_to_another_host() {
     let payload = stage.admin.does("connect", connect("north-lights"), "attempt { authorizationUrl }").await;
     let departs = stage.browser().departs(payload["attempt"]["authorizationUrl"].as_str().unwrap()).await;
     assert_eq!(departs.host_str(), Some("north-lights.provider.example"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patchbays_own_database_is_no_data_source_though_its_host_is_allowed() {
+    let hosts = "127.0.0.1,localhost,[::1],0.0.0.0".to_owned();
+    let stage =
+        Stage::with(Setup { settings: vec![("PATCHBAY_ALLOWED_HOSTS".to_owned(), hosts)], ..Setup::default() }).await;
+    if stage.database.is_sqlite() {
+        leave_out("a file is nobody's data source");
+        return;
+    }
+    let own: Url = stage.database.url().parse().unwrap();
+    let port = own.port().unwrap_or(5432).to_string();
+    let connects = async |host: &str, database: &str| {
+        let password = own.password().unwrap_or("none");
+        let given = [("host", host), ("port", &port), ("database", database), ("username", own.username())];
+        let given = given.into_iter().chain([("password", password)]);
+        let credentials: Vec<_> = given.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let input = json!({ "connector": "postgresql", "using": { "credentials": credentials } });
+        stage.admin.mutates("connect", input, "connection { status }").await
+    };
+    let ours = own.path().trim_start_matches('/');
+    for host in ["127.0.0.1", "localhost", "127.1", "0.0.0.0"] {
+        let refused = connects(host, ours).await;
+        assert_eq!(refused["errors"][0]["code"], "PROVIDER_UNAVAILABLE", "{host}: {refused}");
+        assert_eq!(refused["connection"], Value::Null, "{host}");
+    }
+    // Another database of the same server is another data source.
+    let other = connects("127.0.0.1", "postgres").await;
+    assert_eq!(other["connection"]["status"], "CONNECTED", "{other}");
 }

@@ -59,7 +59,7 @@ impl Way {
     /// Opens the way, if the guard does, for at most so many bytes of rows as JSON. Databases write a value in up to
     /// twice as much (`bytea` as hexadecimal digits).
     pub(super) async fn open(outbound: &Outbound, target: &Target, bytes: usize) -> Result<Self, Failure> {
-        let mut database = outbound.dial_socket(&target.host, target.port).await?;
+        let mut database = outbound.dial_socket(&target.host, target.port, &target.database).await?;
         let greeting = match target.driver {
             Driver::Postgres => Vec::new(),
             Driver::MySql => timeout(outbound.limits().connect, mysql::greeting(&mut database))

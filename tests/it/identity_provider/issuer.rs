@@ -162,7 +162,6 @@ impl Issuer {
             ("PATCHBAY_JWT_JWKS_URL", self.url.as_str()),
             ("PATCHBAY_JWT_ISSUER", ISSUER),
             ("PATCHBAY_JWT_AUDIENCE", "patchbay-cli, patchbay"),
-            ("PATCHBAY_ALLOWED_HOSTS", "127.0.0.1"),
         ];
         settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
