@@ -1,4 +1,5 @@
-//! Claims: the right to work on a row, over all nodes, until a deadline that is kept up while the work lasts.
+//! Claims: the right to work on a row, over all nodes, until a deadline that is kept up while the work lasts. And of what is
+//! due, which rows are worked on next.
 //!
 //! The rows that are claimed belong to other rooms, which write owner and deadline and say how the deadline moves. A claim
 //! whose holder was killed runs out by itself. It costs a call when it is lost, and no truth: what is written under one goes by a version as well.
@@ -6,7 +7,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -23,6 +25,30 @@ const _: () = assert!(KEEP_UP.as_secs() + KEPT_UP_WITHIN.as_secs() < CLAIMED.num
 /// Rows that nobody holds a claim on at `now`, the database's time: `until` is the column of the deadline.
 pub fn unclaimed(until: impl ColumnTrait, now: DateTime<Utc>) -> Condition {
     Condition::any().add(until.is_null()).add(until.lte(now))
+}
+
+/// The ids of up to `most` of those that `longest` finds, in its order; it selects ids with their workspaces. Where most of
+/// them are one workspace's, half of the places are for the others that have some: a workspace with ten thousand that are due
+/// does not hold up one with a single one.
+pub async fn parts<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    longest: Select<E>,
+    of_workspace: impl ColumnTrait,
+    most: u64,
+) -> Result<Vec<Uuid>> {
+    let mut found: Vec<(Uuid, Uuid)> = longest.clone().limit(most).into_tuple().all(db).await?;
+    let all = usize::try_from(most).unwrap_or(usize::MAX);
+    let half = all / 2;
+    let has = |workspace: Uuid| found.iter().filter(|(_, its)| *its == workspace).count();
+    let crowded = found.iter().map(|(_, workspace)| *workspace).find(|workspace| has(*workspace) > half);
+    if let Some(crowded) = crowded.filter(|_| found.len() == all) {
+        let others = longest.filter(of_workspace.ne(crowded)).limit(most / 2);
+        let others: Vec<(Uuid, Uuid)> = others.into_tuple().all(db).await?;
+        found.retain(|(_, workspace)| *workspace == crowded);
+        found.truncate(all - others.len());
+        found.extend(others);
+    }
+    Ok(found.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Does `work` while `prolong` moves the deadline of its claim.

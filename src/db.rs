@@ -13,10 +13,12 @@
 //! | `handle.rs` | one handle: deadlines, and the way back to its pool |
 //! | `transaction.rs` | one handle from begin to commit |
 //! | `holders.rs` | that a piece of work holds one handle |
+//! | `share.rs` | that a workspace's work leaves handles to the others |
 
 mod handle;
 mod holders;
 mod pool;
+mod share;
 mod transaction;
 
 use std::time::Duration;
@@ -31,7 +33,7 @@ use sea_orm::{
 use self::holders::Holders;
 use crate::telemetry::Usage;
 
-pub use self::{handle::Watch, holders::beside, pool::Pool, transaction::Transaction};
+pub use self::{handle::Watch, holders::beside, pool::Pool, share::of_workspace, transaction::Transaction};
 
 /// How many more there are for leases, rings, and to see whether the database answers. They are held for a moment each.
 const LEASES: u32 = 3;

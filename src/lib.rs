@@ -5,7 +5,7 @@
 //! ```text
 //! main → app → http, jobs → graphql → datasets → connections → notifications → people → provider
 //!      → journal, catalogue, vault, mail → access → pages, patch, claims, retention → ids, cursor, error, config, db
-//!      → tasks → clock, line, retries, spelling, telemetry (and the crates `entity` and `migration`)
+//!      → tasks → clock, line, retries, shares, spelling, telemetry (and the crates `entity` and `migration`)
 //! ```
 //!
 //! A room may import any room to its right; rooms between commas do not import each other; only [`app`] imports
@@ -37,6 +37,7 @@ pub mod provider;
 pub mod retention;
 pub mod retries;
 pub mod sandbox;
+pub mod shares;
 mod spelling;
 pub mod tasks;
 pub mod telemetry;

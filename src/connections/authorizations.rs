@@ -139,7 +139,7 @@ impl Connections {
         let Some(row) = row.filter(usable) else { return Ok(None) };
         let Some(connector) = self.connector_of(&row.connector) else { return Ok(None) };
         let credential = self.usable_credential(&row).await?;
-        self.accounts_opened_by(connector, &credential).await
+        self.accounts_opened_by(connector, &credential, row.workspace_id).await
     }
 
     /// The accounts that a credential opens, asked of its provider at the connector's pace: people may wait for it, and a
@@ -148,8 +148,9 @@ impl Connections {
         &self,
         connector: Arc<Connector>,
         credential: &Credential,
+        workspace: Uuid,
     ) -> Result<Option<Arc<OpenedAccounts>>> {
-        let Ok(Some(_turn)) = timeout(WAITED_FOR, self.provider.turn(&connector)).await else {
+        let Ok(Some(_turn)) = timeout(WAITED_FOR, self.provider.turn(&connector, workspace)).await else {
             return Err(Error::Unavailable);
         };
         match self.provider.accounts(&connector, credential).await {

@@ -211,7 +211,7 @@ impl Connections {
     /// for goes at once.
     pub(super) async fn go_ahead(&self, look: &Look) -> Option<Go> {
         match look.occasion {
-            Occasion::Due(_) => self.provider.turn(&look.connector).await.map(Go::InTurn),
+            Occasion::Due(_) => self.provider.turn(&look.connector, look.row.workspace_id).await.map(Go::InTurn),
             Occasion::Use | Occasion::Check | Occasion::Report | Occasion::Read => Some(Go::AtOnce),
         }
     }

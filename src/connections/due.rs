@@ -160,16 +160,16 @@ impl Connections {
         let (found, still): (Vec<Uuid>, _) = match what.column() {
             Some(column) => {
                 let due = Condition::all().add(column.lte(now)).add(not_quiet(what.endpoint(), now));
-                let first = authorization::Entity::find()
+                let longest = authorization::Entity::find()
                     .select_only()
-                    .column(authorization::Column::Id)
+                    .columns([authorization::Column::Id, authorization::Column::WorkspaceId])
                     .filter(authorization::Column::Connector.eq(slug))
                     .filter(authorization::Column::RemovedAt.is_null())
                     .filter(due.clone())
                     .filter(free)
-                    .order_by_asc(column)
-                    .limit(most);
-                (first.into_tuple().all(self.db.reader()).await?, due)
+                    .order_by_asc(column);
+                let of_workspace = authorization::Column::WorkspaceId;
+                (claims::parts(self.db.reader(), longest, of_workspace, most).await?, due)
             }
             None => (self.authorizations_with_accounts_due(slug, free, most).await?, has_accounts_due(now)),
         };

@@ -120,7 +120,7 @@ impl Connections {
         else {
             return Ok(None);
         };
-        self.accounts_opened_by(connector, &Fresh::from(waiting).credential).await
+        self.accounts_opened_by(connector, &Fresh::from(waiting).credential, row.workspace_id).await
     }
 
     async fn come_to(

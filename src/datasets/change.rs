@@ -68,7 +68,7 @@ impl Datasets {
         let mode = self.connections.mode(&through.connector);
         let limits = super::limits(mode);
         let ask = Ask { dataset: None, query: query.clone(), limits, haste: Haste::AtOnce, proven: false };
-        let place = self.places.take(through.id, ask.haste).await;
+        let place = self.places.take(viewer.workspace(), through.id, ask.haste).await?;
         let rows = self.connections.read(through.id, ask).await?.map_err(|unread| refusal(unread, "connectionId"))?;
         drop(place);
         let now = self.clock.now();

@@ -63,16 +63,13 @@ impl Datasets {
 
     /// Refreshes a few of a connector's datasets that are due.
     pub async fn take_batch(&self, connector: &str) -> Result<Batch> {
-        let due: Vec<Uuid> = self
+        let longest = self
             .due()
             .await?
-            .column(dataset::Column::Id)
+            .columns([dataset::Column::Id, dataset::Column::WorkspaceId])
             .filter(connection::Column::Connector.eq(connector))
-            .order_by_asc(dataset::Column::RefreshAt)
-            .limit(AT_ONCE)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
+            .order_by_asc(dataset::Column::RefreshAt);
+        let due = claims::parts(self.db.reader(), longest, dataset::Column::WorkspaceId, AT_ONCE).await?;
         let mut claims = Vec::with_capacity(due.len());
         for dataset in due {
             claims.extend(self.claim_due(dataset).await?);
@@ -93,7 +90,7 @@ impl Datasets {
                 return Ok(());
             };
             let job = Viewer::job(JOB, row.workspace_id);
-            self.refresh_claimed(&claim, &row, job.actor(), Haste::InTurn).await.map(drop)
+            self.refresh_claimed(&claim, &row, job.actor(), Haste::InTurn(row.workspace_id)).await.map(drop)
         };
         let Err(error) = self.under(&claim, refreshed).await else { return false };
         let dataset = Kind::Dataset.of(claim.dataset);

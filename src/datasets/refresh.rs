@@ -45,7 +45,7 @@ impl Datasets {
     /// Reads what a dataset asks for.
     pub(super) async fn read(&self, row: &dataset::Model, mode: DataMode, haste: Haste) -> Result<Answer> {
         let limits = limits(mode);
-        let _place = self.places.take(row.connection_id, haste).await;
+        let _place = self.places.take(row.workspace_id, row.connection_id, haste).await?;
         let ask = Ask { dataset: Some(row.id), query: query_of(row)?, limits, haste, proven: row.proven };
         Ok(self.connections.read(row.connection_id, ask).await?.map(Arc::new))
     }

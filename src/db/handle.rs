@@ -14,6 +14,8 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager;
 
+use crate::shares::Place;
+
 /// Is told of statements as they are sent; cheap to clone.
 #[derive(Clone)]
 pub struct Watch(Arc<dyn Fn(&Statement) + Send + Sync>);
@@ -39,6 +41,8 @@ pub(super) struct Handle {
     left: Option<Duration>,
     missed: bool,
     watch: Option<Watch>,
+    /// Of the workspace that it works for.
+    place: Option<Place>,
 }
 
 enum Inner {
@@ -68,11 +72,18 @@ macro_rules! on_either {
 
 impl Handle {
     pub(super) fn postgres(inner: PoolConnection<Postgres>, deadline: Duration, watch: Option<Watch>) -> Self {
-        Self { inner: Inner::Postgres(inner), deadline, left: None, missed: false, watch }
+        Self { inner: Inner::Postgres(inner), deadline, left: None, missed: false, watch, place: None }
     }
 
     pub(super) fn sqlite(inner: PoolConnection<Sqlite>, deadline: Duration, watch: Option<Watch>) -> Self {
-        Self { inner: Inner::Sqlite(inner), deadline, left: None, missed: false, watch }
+        Self { inner: Inner::Sqlite(inner), deadline, left: None, missed: false, watch, place: None }
+    }
+
+    /// The same, which takes a place of its workspace's until it is given back.
+    pub(super) fn in_place(self, place: Option<Place>) -> Self {
+        let mut handle = self;
+        handle.place = place;
+        handle
     }
 
     /// The same after a wait of so long, which the next statement has the less.

@@ -10,9 +10,14 @@ use std::{
 use super::{
     handle::{Handle, Watch, within},
     holders::Holders,
+    share,
     transaction::Transaction,
 };
-use crate::{retries, telemetry::Usage};
+use crate::{
+    retries,
+    shares::{Place, Shares},
+    telemetry::Usage,
+};
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, QueryResult, RuntimeErr,
     Statement,
@@ -38,6 +43,8 @@ pub struct Pool {
     deadline: Duration,
     /// None where whoever holds a transaction may ask for another handle all the same.
     holders: Option<Holders>,
+    /// None where handles are held for a moment only.
+    shares: Option<Shares>,
     watch: Option<Watch>,
 }
 
@@ -55,13 +62,13 @@ impl Pool {
         deadline: Duration,
     ) -> Result<Self, sqlx::Error> {
         let pool = postgres_pool(size, deadline).connect_with(options).await?;
-        Ok(Self { inner: Inner::Postgres(pool), deadline, holders: None, watch: None })
+        Ok(Self { inner: Inner::Postgres(pool), deadline, holders: None, shares: None, watch: None })
     }
 
     /// The same, opened when they are needed.
     pub(super) fn postgres_at_need(options: PgConnectOptions, size: u32, deadline: Duration) -> Self {
         let pool = postgres_pool(size, deadline).connect_lazy_with(options);
-        Self { inner: Inner::Postgres(pool), deadline, holders: None, watch: None }
+        Self { inner: Inner::Postgres(pool), deadline, holders: None, shares: None, watch: None }
     }
 
     /// Up to `size` handles of the SQLite file that `options` name. Who opens a new file makes it one with a write-ahead log,
@@ -79,17 +86,18 @@ impl Pool {
                 opened => break opened?,
             }
         };
-        Ok(Self { inner: Inner::Sqlite(opened), deadline, holders: None, watch: None })
+        Ok(Self { inner: Inner::Sqlite(opened), deadline, holders: None, shares: None, watch: None })
     }
 
-    /// The same handles, where a piece of work holds one of them at most.
+    /// The same handles, where a piece of work holds one of them at most, and a workspace a part of them.
     pub(super) fn guarded(self, holders: &Holders) -> Self {
-        Self { holders: Some(holders.clone()), ..self }
+        let most = usize::try_from(self.usage().most).unwrap_or(usize::MAX);
+        Self { holders: Some(holders.clone()), shares: Some(Shares::of(most)), ..self }
     }
 
     /// The same handles, for whoever holds one beside the work's.
     pub(super) fn unguarded(&self) -> Self {
-        Self { holders: None, ..self.clone() }
+        Self { holders: None, shares: None, ..self.clone() }
     }
 
     /// Tells `watch` of every statement from now on.
@@ -107,6 +115,7 @@ impl Pool {
             holders.check();
         }
         let begun = Instant::now();
+        let place = self.place().await?;
         let handle = match &self.inner {
             Inner::Postgres(pool) => {
                 let acquired = within(self.deadline, pool.acquire()).await.map_err(acquire_error)?;
@@ -117,7 +126,14 @@ impl Pool {
                 Handle::sqlite(acquired, self.deadline, self.watch.clone())
             }
         };
-        Ok(handle.after(begun.elapsed()))
+        Ok(handle.in_place(place).after(begun.elapsed()))
+    }
+
+    /// A place for the workspace whose work this is.
+    async fn place(&self) -> Result<Option<Place>, DbErr> {
+        let (Some(shares), Some(workspace)) = (&self.shares, share::workspace()) else { return Ok(None) };
+        let place = shares.take_within(self.deadline, workspace).await;
+        place.map(Some).ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))
     }
 
     /// A lease is no work: it is taken again, or ends by itself.

@@ -4,6 +4,7 @@
 //! panic stays within its operation, that no error leaves as the executor wrote it, and that what an operation came to is counted and
 //! recorded in the [span](crate::telemetry::span) of its request. Transports own headers, frames and status codes.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use super::wording::Wording;
 use crate::access::Viewer;
 use crate::clock::{SharedEntropy, random};
 use crate::config::Limits;
+use crate::db;
 use crate::error::Error;
 use crate::journal::Refusals;
 use crate::retries::{self, Work};
@@ -191,7 +193,8 @@ impl Api {
             let done = self.0.tasks.spawn("mutation", running).await.ok();
             done.map(|(answer, passing)| self.finish(answer, &asked, id).passing(passing))
         } else {
-            let running = AssertUnwindSafe(self.engine_for(&prepared).execute(prepared.request(viewer))).catch_unwind();
+            let running = for_workspace_of(viewer, self.engine_for(&prepared).execute(prepared.request(viewer)));
+            let running = AssertUnwindSafe(running).catch_unwind();
             let done = tokio::select! {
                 done = running => done.ok(),
                 // What is written by then goes with the future.
@@ -215,7 +218,8 @@ impl Api {
         let mut times = 1;
         loop {
             let work = Arc::<Work>::default();
-            let answer = work.scope(self.engine_for(&prepared).execute(prepared.request(viewer.as_ref()))).await;
+            let running = self.engine_for(&prepared).execute(prepared.request(viewer.as_ref()));
+            let answer = work.scope(for_workspace_of(viewer.as_ref(), running)).await;
             let [chance] = random::<1>(&*self.0.entropy);
             if answer.is_ok() || !work.may_be_done_again() || !retries::pause(times, chance).await {
                 return (answer, work.met_what_passes());
@@ -367,6 +371,14 @@ fn unparsable(error: &ParseError) -> Refusal {
 /// Nothing of it may be asked.
 fn forbidden(id: RequestId) -> Response {
     Response::executed(async_graphql::Value::Null, vec![errors::reveal(Error::Forbidden, id)])
+}
+
+/// Runs an operation as its viewer's workspace's, which has a part of the database's handles.
+async fn for_workspace_of<T>(viewer: Option<&Viewer>, running: impl Future<Output = T>) -> T {
+    match viewer {
+        Some(viewer) => db::of_workspace(viewer.workspace(), running).await,
+        None => running.await,
+    }
 }
 
 /// The panic hook has logged it, within the span of the request.

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use origins::Origins;
 
-use crate::access::{Authenticator, Principal};
+use crate::access::{Authenticator, Principal, Viewer};
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::connections::Connections;
@@ -51,8 +51,9 @@ use crate::notifications::Notifications;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use address::CallerAddress;
-use quota::{CountedBy, Rates, Seats};
+use quota::{CountedBy, Rates, Seat, Seats};
 use url::Url;
+use uuid::Uuid;
 
 /// What the routes beside the API are about.
 pub struct Site {
@@ -133,7 +134,15 @@ pub struct Parts {
 struct Inner {
     parts: Parts,
     seats: Seats<Principal>,
+    /// Those of all viewers of a workspace together.
+    seats_of_workspaces: Seats<Uuid>,
     rates: Rates,
+}
+
+/// A seat for a socket or an event stream of a viewer's.
+struct ViewerSeat {
+    _of_viewer: Seat<Principal>,
+    _of_workspace: Seat<Uuid>,
 }
 
 impl std::ops::Deref for Inner {
@@ -147,7 +156,17 @@ impl std::ops::Deref for Inner {
 impl Transport {
     pub fn new(parts: Parts) -> Self {
         let (seats, rates) = (Seats::new(parts.limits.sockets_per_viewer), Rates::new(&parts.limits));
-        Self(Arc::new(Inner { parts, seats, rates }))
+        // A quarter of all connections is always left to the others.
+        let of_one = parts.limits.connections - parts.limits.connections / 4;
+        let seats_of_workspaces = Seats::new(of_one);
+        Self(Arc::new(Inner { parts, seats, seats_of_workspaces, rates }))
+    }
+
+    /// A seat for a socket or an event stream; none when the viewer has all of theirs, or their workspace of its.
+    fn seat(&self, viewer: &Viewer) -> Option<ViewerSeat> {
+        let of_viewer = self.0.seats.take(viewer.principal())?;
+        let of_workspace = self.0.seats_of_workspaces.take(viewer.workspace())?;
+        Some(ViewerSeat { _of_viewer: of_viewer, _of_workspace: of_workspace })
     }
 
     /// The route `/graphql`.

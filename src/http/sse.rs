@@ -16,11 +16,11 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::ViewerSeat;
 use super::accept::Media;
 use super::graphql::{Caller, answer_refusal};
 use super::observed;
-use super::quota::Seat;
-use crate::access::{Principal, Viewer};
+use crate::access::Viewer;
 use crate::error::Error;
 use crate::graphql::{self, Event, Prepared, Refusal, RequestId};
 use crate::telemetry::span;
@@ -38,7 +38,7 @@ const STILL_HERE: &str = ":\n\n";
 pub(super) fn answer(caller: Caller, prepared: Prepared) -> Response {
     let because = |error| answer_refusal(Refusal::because(error, caller.id), Media::EventStream);
     let seat = match &caller.viewer {
-        Some(viewer) => match caller.transport.0.seats.take(viewer.principal()) {
+        Some(viewer) => match caller.transport.seat(viewer) {
             Some(seat) => Some(seat),
             None => return because(Error::RateLimited { retry_after_seconds: 1 }),
         },
@@ -78,7 +78,7 @@ impl Reader {
 }
 
 /// Sends events until the operation ends, the reader is gone or too slow, the viewer's token expires, or the server stops.
-async fn pump(caller: Caller, prepared: Prepared, seat: Option<Seat<Principal>>, sender: mpsc::Sender<String>) {
+async fn pump(caller: Caller, prepared: Prepared, seat: Option<ViewerSeat>, sender: mpsc::Sender<String>) {
     let begun = Instant::now();
     let (stop, gone) = (caller.transport.0.stop.clone(), sender.clone());
     let reader = Reader { sender, patience: caller.transport.0.limits.read_timeout };

@@ -34,6 +34,8 @@ mod token;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use uuid::Uuid;
+
 use crate::{
     catalogue::{Auth, Connector, RenderError, Values},
     clock::SharedClock,
@@ -69,10 +71,10 @@ impl Provider {
         Self { outbound, settings: Arc::new(settings), clock, queues: Arc::default() }
     }
 
-    /// Waits until the connector may be asked once more by what nobody waits for: hold it for the call. None when this
-    /// server is stopping: an answer might come too late to be kept.
-    pub async fn turn(&self, connector: &Connector) -> Option<Turn> {
-        self.queues.turn(connector).await
+    /// Waits until the connector may be asked once more, for a workspace, by what nobody waits for: hold it for the call.
+    /// None when this server is stopping: an answer might come too late to be kept.
+    pub async fn turn(&self, connector: &Connector, workspace: Uuid) -> Option<Turn> {
+        self.queues.turn(connector, workspace).await
     }
 
     /// Gives nobody a turn any more.

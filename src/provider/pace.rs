@@ -1,7 +1,7 @@
 //! How fast a provider is asked by what nobody waits for. Whoever waits goes at once, and is few.
 //!
 //! A connector's file says how many calls at once and how many a second ([`Pace`]); each node of several keeps to it for
-//! itself. How long a provider wants to be left alone, which concerns all nodes, is the connections' to remember.
+//! itself. Of the calls at once each workspace has a part: one whose sources hang holds up no other. How long a provider wants to be left alone, which concerns all nodes, is the connections' to remember.
 
 use std::{
     collections::HashMap,
@@ -10,9 +10,12 @@ use std::{
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
-use crate::catalogue::{Connector, Pace};
+use crate::{
+    catalogue::{Connector, Pace},
+    shares::{Place, Shares},
+};
 
 /// The queues before the providers, by slug; none once they are closed.
 pub(super) struct Queues(Mutex<Option<HashMap<String, Arc<Queue>>>>);
@@ -24,20 +27,20 @@ impl Default for Queues {
 }
 
 struct Queue {
-    places: Arc<Semaphore>,
+    places: Shares,
     rate: DefaultDirectRateLimiter,
 }
 
 /// A call's turn: it lasts until this is dropped.
 pub struct Turn {
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Queues {
-    /// Waits until the connector may be asked once more; none once the queues are closed.
-    pub(super) async fn turn(&self, connector: &Connector) -> Option<Turn> {
+    /// Waits until the connector may be asked once more for a workspace; none once the queues are closed.
+    pub(super) async fn turn(&self, connector: &Connector, workspace: Uuid) -> Option<Turn> {
         let queue = self.queue(connector)?;
-        let place = Arc::clone(&queue.places).acquire_owned().await.ok()?;
+        let place = queue.places.take(workspace).await?;
         queue.rate.until_ready().await;
         Some(Turn { _place: place })
     }
@@ -59,8 +62,8 @@ impl Queues {
 
 impl Queue {
     fn new(Pace { concurrent, per_second }: Pace) -> Self {
-        let places = usize::try_from(concurrent).unwrap_or(Semaphore::MAX_PERMITS).clamp(1, Semaphore::MAX_PERMITS);
         let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-        Self { places: Arc::new(Semaphore::new(places)), rate: RateLimiter::direct(Quota::per_second(per_second)) }
+        let places = Shares::of(usize::try_from(concurrent).unwrap_or(usize::MAX));
+        Self { places, rate: RateLimiter::direct(Quota::per_second(per_second)) }
     }
 }

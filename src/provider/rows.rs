@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, value::RawValue};
+use uuid::Uuid;
 
 use super::{Credential, Failure, Provider, Turn};
 use crate::catalogue::{Auth, Connector, Pointer};
@@ -63,8 +64,8 @@ impl RowLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Haste {
     AtOnce,
-    /// Nobody does: each page is asked for in the connector's turn.
-    InTurn,
+    /// Nobody does: each page is asked for in the connector's turn, as one of this workspace's.
+    InTurn(Uuid),
 }
 
 /// Why there are no rows.
@@ -109,7 +110,7 @@ impl Provider {
     pub(super) async fn turn_in(&self, connector: &Connector, haste: Haste) -> Result<Option<Turn>, NoRows> {
         match haste {
             Haste::AtOnce => Ok(None),
-            Haste::InTurn => self.turn(connector).await.map(Some).ok_or(NoRows::Stopping),
+            Haste::InTurn(workspace) => self.turn(connector, workspace).await.map(Some).ok_or(NoRows::Stopping),
         }
     }
 }

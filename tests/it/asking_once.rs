@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Person, Stage, http};
 
-/// Calls at once that a connector's pace allows where its file does not say.
-const AT_ONCE: usize = 16;
+/// Calls at once that a connector's pace allows one workspace where its file does not say.
+const AT_ONCE: usize = 12;
 
 async fn authorization(stage: &Stage, connection: &str) -> String {
     let connection = stage.admin.connection(connection).await;

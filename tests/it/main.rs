@@ -25,6 +25,7 @@ mod connecting_many;
 mod connecting_with_keys;
 mod connectors;
 mod crash;
+mod crowded_by_another;
 mod crowding;
 mod cursors;
 mod databases;

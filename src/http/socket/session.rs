@@ -16,14 +16,14 @@ use super::message::{self, Id, Incoming};
 use super::operations::Operations;
 use super::outbox::Outbox;
 use super::{Close, Ending};
-use crate::access::{Principal, Viewer};
+use crate::access::Viewer;
 use crate::error::Error;
 use crate::graphql::{Event, RawRequest, Refusal};
-use crate::http::Transport;
 use crate::http::address::CallerAddress;
 use crate::http::credentials::Credentials;
 use crate::http::observed;
-use crate::http::quota::{CountedBy, Seat};
+use crate::http::quota::CountedBy;
+use crate::http::{Transport, ViewerSeat};
 use crate::telemetry::span;
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -75,7 +75,7 @@ enum Standing {
 struct Admission {
     credentials: Credentials,
     viewer: Viewer,
-    _seat: Seat<Principal>,
+    _seat: ViewerSeat,
 }
 
 struct Session {
@@ -285,7 +285,7 @@ async fn verify(transport: Transport, credentials: Credentials, address: CallerA
             return Err(Close::LATER);
         }
     };
-    match transport.0.seats.take(viewer.principal()) {
+    match transport.seat(&viewer) {
         Some(seat) => Ok(Admission { credentials, viewer, _seat: seat }),
         None => Err(Close::TOO_MANY),
     }

@@ -139,6 +139,6 @@ async fn whatever_is_asked_can_be_asked_from_any_thread() {
     sent(provider.probe(&connector, &credential, None));
     let query = Query::Http(HttpQuery { path: String::new(), parameters: serde_json::Map::new(), rows: String::new() });
     let limits = RowLimits { pages: 1, rows: 1, bytes: 1, time: std::time::Duration::ZERO };
-    sent(provider.read(&connector, &credential, None, &query, &limits, Haste::InTurn));
+    sent(provider.read(&connector, &credential, None, &query, &limits, Haste::InTurn(uuid::Uuid::nil())));
     sent(provider.identify(&connector, &mut credential));
 }

@@ -105,7 +105,7 @@ async fn a_request_has_the_parameters_the_credential_and_the_headers_of_the_api(
     let (connector, credential) = (connector(&stage, OAUTH, &api), credential(&json!({})));
     let read = |account| {
         let (provider, connector, credential, query) = (with_client(&stage), &connector, &credential, &query);
-        async move { provider.read(connector, credential, account, query, &LIMITS, Haste::InTurn).await }
+        async move { provider.read(connector, credential, account, query, &LIMITS, Haste::InTurn(uuid::Uuid::nil())).await }
     };
     assert_eq!(read(Some("7/8")).await.unwrap().rows.len(), 0);
     let seen = &stage.seen()[0];
@@ -418,7 +418,7 @@ async fn a_server_that_stops_reads_nothing_that_nobody_waits_for() {
         (with_client(&stage), connector(&stage, OAUTH, &api("")), credential(&json!({})));
     provider.stop_turns();
     let query = Query::Http(items());
-    let why = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn).await;
+    let why = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn(uuid::Uuid::nil())).await;
     assert_eq!(why.unwrap_err(), NoRows::Stopping);
     assert!(stage.seen().is_empty());
     assert!(provider.read(&connector, &credential, None, &query, &LIMITS, Haste::AtOnce).await.is_ok());

@@ -188,7 +188,7 @@ async fn what_nobody_waits_for_ends_with_the_server() {
     provider.stop_turns();
     let query = Query::Sql("SELECT 1".to_owned());
     let (connector, credential) = (connector(Driver::Postgres), credential(&[]));
-    let read = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn).await;
+    let read = provider.read(&connector, &credential, None, &query, &LIMITS, Haste::InTurn(uuid::Uuid::nil())).await;
     assert_eq!(read.unwrap_err(), NoRows::Stopping);
 }
 
