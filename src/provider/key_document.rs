@@ -81,6 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the world around the server")]
     async fn its_host_may_be_private_and_no_other_is_reached_by_a_redirect() {
         let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let elsewhere = format!("http://{}/keys", inside.local_addr().unwrap());

@@ -6,6 +6,8 @@ import WebSocket from 'ws';
 
 import { before, eventually } from './waiting.js';
 
+export { WebSocket };
+
 const EVENT_DEADLINE_MS = 20_000;
 
 export const bearer = (token) => ({ authorization: `Bearer ${token}` });

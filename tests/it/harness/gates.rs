@@ -114,7 +114,7 @@ impl Lock {
 
 /// Another process that keeps the server's database from writing a table, or anything.
 pub enum InTheWay {
-    File(Transaction),
+    File(Box<Transaction>),
     Table(PgConnection),
 }
 
@@ -122,7 +122,8 @@ impl InTheWay {
     /// Holds `table` on PostgreSQL, and the file on SQLite.
     pub async fn of(database: &Database, table: &str) -> Self {
         if database.is_sqlite() {
-            return Self::File(Db::open(database.url(), 1).await.unwrap().begin().await.unwrap());
+            let file = Db::open(database.url(), 1).await.unwrap();
+            return Self::File(Box::new(file.begin().await.unwrap()));
         }
         let mut outside = PgConnection::connect(database.url()).await.unwrap();
         let locks = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
