@@ -73,6 +73,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// How often an authorization is asked whether it still works.
     pub probe_interval: Duration,
+    /// How long what is asked may go without being seen to work before it counts as disconnected.
+    pub unverified_after: Duration,
     /// How often the jobs look for what is due.
     pub job_tick: Duration,
     /// How long the journal is kept.
@@ -154,6 +156,7 @@ impl Config {
         let allowed_origins = reader.read("allowed_origins", parse::origins).unwrap_or_default();
         let allowed_hosts = reader.read("allowed_hosts", parse::list).unwrap_or_default();
         let probe_interval = reader.read("probe_interval", parse::probe_interval);
+        let unverified_after = reader.read("unverified_after", parse::unverified_after);
         let job_tick = reader.read("job_tick", parse::job_tick);
         let journal_keep = reader.read("journal_keep", keep::parse);
         let history_keep = reader.read("history_keep", parse::history_keep);
@@ -178,6 +181,7 @@ impl Config {
             allowed_origins,
             allowed_hosts,
             probe_interval: probe_interval?,
+            unverified_after: unverified_after?,
             job_tick: job_tick?,
             journal_keep: journal_keep?,
             history_keep: history_keep?,

@@ -44,6 +44,14 @@ pub struct Model {
     pub failures: i32,
     /// Since when its provider fails transiently; null once it gave an answer that says something.
     pub failing_since: Option<DateTimeUtc>,
+    /// How it fails, for people; with `failing_since`.
+    pub failing_message: Option<String>,
+    /// Which OAuth client of this server the grant was given to; null where that is not known, or there is none.
+    pub oauth_client: Option<String>,
+    /// How often the token endpoint refused its renewal in words that nobody knows, and since when, while it had this
+    /// credential.
+    pub refusals: i32,
+    pub refused_since: Option<DateTimeUtc>,
     /// The API asks to be left alone about it.
     pub quiet_until: Option<DateTimeUtc>,
     /// The token endpoint asks so.

@@ -33,6 +33,9 @@ pub struct Model {
     pub probe_at: Option<DateTimeUtc>,
     /// A first refusal of its account waits for a second look.
     pub refused_once: bool,
+    /// Since when its own account does not answer in a way that says something, and how it fails, for people.
+    pub failing_since: Option<DateTimeUtc>,
+    pub failing_message: Option<String>,
     /// The owner: who connected it or last reconnected it.
     pub created_by: Option<Uuid>,
     pub created_at: DateTimeUtc,

@@ -29,6 +29,7 @@ text_enum!(DisconnectionReason {
     CredentialsRejected = "CREDENTIALS_REJECTED",
     AccessLost = "ACCESS_LOST",
     Reported = "REPORTED",
+    Unresponsive = "UNRESPONSIVE",
 });
 text_enum!(Detector {
     TokenRenewal = "TOKEN_RENEWAL",

@@ -18,6 +18,7 @@ mod m20261201_000070_give_back;
 mod m20261201_000080_counts;
 mod m20261201_000085_api_key_parent;
 mod m20261201_000090_open_counts;
+mod m20261201_000100_unverified;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261201_000080_counts::Migration),
             Box::new(m20261201_000085_api_key_parent::Migration),
             Box::new(m20261201_000090_open_counts::Migration),
+            Box::new(m20261201_000100_unverified::Migration),
         ]
     }
 }

@@ -363,7 +363,9 @@ fn connection_settings(config: &Config, public_url: &Url) -> connections::Settin
         public_url: public_url.clone(),
         allowed_origins: allowed_origins(config).iter().map(Url::origin).collect(),
         probe_interval: config.probe_interval,
+        unverified_after: config.unverified_after,
         job_tick: config.job_tick,
+        token_taken_within: config.limits.token_taken_within,
         regain_within: config.limits.regain_within,
     }
 }

@@ -10,7 +10,7 @@ use figment::{
 use super::problem::{Problem, Problems};
 
 /// Every setting, but those of connectors (`oauth`), as the file spells it.
-pub(super) const KEYS: [&str; 43] = [
+pub(super) const KEYS: [&str; 44] = [
     "listen",
     "public_url",
     "trusted_proxies",
@@ -25,6 +25,7 @@ pub(super) const KEYS: [&str; 43] = [
     "allowed_origins",
     "allowed_hosts",
     "probe_interval",
+    "unverified_after",
     "job_tick",
     "journal_keep",
     "history_keep",
@@ -57,12 +58,13 @@ pub(super) const KEYS: [&str; 43] = [
 ];
 
 /// The defaults of what has one; those of the limits are [`super::Limits::default`].
-pub(super) const DEFAULTS: [(&str, &str); 10] = [
+pub(super) const DEFAULTS: [(&str, &str); 11] = [
     ("listen", "127.0.0.1:8080"),
     ("explorer", "on"),
     ("database_url", "sqlite://patchbay.db"),
     ("database_pool", "10"),
     ("probe_interval", "15m"),
+    ("unverified_after", "24h"),
     ("job_tick", "5s"),
     ("journal_keep", "90d"),
     ("history_keep", "2y"),

@@ -81,6 +81,8 @@ pub struct Limits {
     /// Those they may start at once.
     pub address_request_burst: u32,
 
+    /// How long a provider may take until it accepts a token that it has just given out.
+    pub token_taken_within: Duration,
     /// How long whoever reconnects waits until connections that had lost access on their own have been asked about.
     pub regain_within: Duration,
 }
@@ -120,6 +122,7 @@ impl Default for Limits {
             request_burst: 1_000,
             address_requests_per_second: 50,
             address_request_burst: 250,
+            token_taken_within: Duration::from_secs(5),
             regain_within: Duration::from_secs(5),
         }
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 
 /// How log lines look.
@@ -104,6 +104,10 @@ pub(super) fn probe_interval(text: &str) -> Parsed<Duration> {
     within(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600), "1s and 7d")
 }
 
+pub(super) fn unverified_after(text: &str) -> Parsed<Duration> {
+    within(text, Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 3600), "1s and 365d")
+}
+
 pub(super) fn job_tick(text: &str) -> Parsed<Duration> {
     within(text, Duration::from_millis(10)..=Duration::from_secs(60), "10ms and 1m")
 }
@@ -148,10 +152,20 @@ pub(super) fn count<N: TryFrom<u32>>(text: &str) -> Parsed<N> {
     number.ok_or_else(|| "must be a whole number from 1 to 1000000000".to_owned())
 }
 
+/// A word without a level behind it is a level, or one of the parts that log: to the filter `warning` would be a part that
+/// nobody knows, beside which all is silent.
+fn is_level_or_part(directive: &str) -> bool {
+    const PARTS: [&str; 10] =
+        ["patchbay", "async_graphql", "axum", "h2", "hyper", "hyper_util", "lettre", "reqwest", "rustls", "sqlx"];
+    let word = directive.trim();
+    let is_bare = !word.contains(['=', '[']);
+    !is_bare || word.parse::<LevelFilter>().is_ok() || word.contains("::") || PARTS.contains(&word)
+}
+
 pub(super) fn filter(text: &str) -> Parsed<String> {
     match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("not a filter; write a level (error, warn, info, debug, trace) or directives \
+        Ok(_) if text.split(',').all(is_level_or_part) => Ok(text.to_owned()),
+        _ => Err("not a filter; write a level (error, warn, info, debug, trace) or directives \
                        such as info,patchbay=debug"
             .to_owned()),
     }

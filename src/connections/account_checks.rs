@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Connections,
     checks::{Finding, Look, Occasion},
-    findings::{FLAGGED_AT_MOST, message},
+    findings::{FLAGGED_AT_MOST, fault, unresponsive},
     held::Held,
     lifecycle::{Change, Fault, Healed},
     reading::still_asked,
@@ -89,16 +89,23 @@ impl Connections {
             }
             Finding::Works => {
                 change.note_answered(&held.authorization, Endpoint::Account).await?;
+                change.note_account_answered(row).await?;
                 let regained = change.without_datasets_to_regain(&held, vec![connection]).await?;
                 change.regain(&mut held, &regained, Healed::ByItself).await?;
                 let account = held.member(connection).and_then(|member| member.row.account_id.clone());
                 let next = self.account_probe_at(&look.connector, account.as_deref(), change.now);
                 self.note_account(&change, &held, connection, false, next).await?;
             }
-            Finding::Unsure(wait) => {
-                self.wait_for_account(&change, &held, connection, again, wait).await?;
+            Finding::Unsure { wait, what } => {
                 if let Some(wait) = wait {
                     change.note_quiet(&held.authorization, Endpoint::Api, wait).await?;
+                }
+                match change.note_account_failing(&held, row, &what).await? {
+                    Some(since) if !row.lost_access => {
+                        let fault = unresponsive(look, since, &what, Detector::Probe);
+                        self.lose_account(&mut change, &mut held, look, connection, fault).await?;
+                    }
+                    _ => self.wait_for_account(&change, &held, connection, again, wait).await?,
                 }
             }
             Finding::Unasked(wait) => self.wait_for_account(&change, &held, connection, again, wait).await?,
@@ -108,6 +115,7 @@ impl Connections {
             }
             Finding::Refused => {
                 change.note_answered(&held.authorization, Endpoint::Account).await?;
+                change.note_account_answered(row).await?;
                 self.refuse_account(&mut change, &mut held, look, connection, again).await?;
             }
         }
@@ -140,21 +148,40 @@ impl Connections {
         again: bool,
     ) -> Result<()> {
         if again {
-            let reason = DisconnectionReason::AccessLost;
-            let message = message(reason, &look.connector.name);
-            change
-                .lose_access(
-                    held,
-                    connection,
-                    Fault { reason, detector: look.occasion.detector(Detector::Probe), message },
-                )
-                .await?;
+            let fault = fault(look, DisconnectionReason::AccessLost, Detector::Probe);
+            return self.lose_account(change, held, look, connection, fault).await;
         }
+        let next = self.next_look(look, held, connection, self.settings.job_tick, change.now);
+        self.note_account(change, held, connection, true, next).await
+    }
+
+    /// A connection loses its account, and goes on being asked of it.
+    async fn lose_account(
+        &self,
+        change: &mut Change<'_>,
+        held: &mut Held,
+        look: &Look,
+        connection: Uuid,
+        fault: Fault,
+    ) -> Result<()> {
+        change.lose_access(held, connection, fault).await?;
+        let pause = self.settings.probe_interval.saturating_mul(2);
+        let next = self.next_look(look, held, connection, pause, change.now);
+        self.note_account(change, held, connection, true, next).await
+    }
+
+    /// When an account is looked at after `pause`; none where it is not asked of on its own.
+    fn next_look(
+        &self,
+        look: &Look,
+        held: &Held,
+        connection: Uuid,
+        pause: Duration,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         let account = held.member(connection).and_then(|member| member.row.account_id.as_deref());
         let own_probe = look.connector.probe.asks_of(account).is_some();
-        let pause = if again { self.settings.probe_interval.saturating_mul(2) } else { self.settings.job_tick };
-        let next = own_probe.then(|| change.now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST));
-        self.note_account(change, held, connection, true, next).await
+        own_probe.then(|| now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST))
     }
 
     /// Every account of an authorization is due.

@@ -246,7 +246,11 @@ impl Connections {
             .map_err(|failure| refused(&failure))?;
         let missing = std::mem::take(&mut grant.missing_required).join(", ");
         let mut fresh = Fresh::granted(grant, None);
-        let account = self.provider.identify(connector, &mut fresh.credential).await;
+        let mut account = self.provider.identify(connector, &mut fresh.credential).await;
+        if let Err(Failure::Rejected(Rejection::Unauthorized)) = account {
+            self.wait_until_taken().await;
+            account = self.provider.identify(connector, &mut fresh.credential).await;
+        }
         if missing.is_empty() {
             fresh.account = account.map_err(|failure| refused(&failure))?;
             return Ok(fresh);

@@ -86,7 +86,7 @@ impl Connections {
         filter: ConnectionFilter,
         after: Option<&str>,
     ) -> Result<impl Stream<Item = Result<ConnectionsChange>> + Send + use<>> {
-        filter.check()?;
+        filter.check_followed()?;
         let place = match after {
             Some(cursor) => Some(self.journal.place(viewer, Topic::Connections, cursor).await?),
             None => None,
@@ -108,7 +108,7 @@ impl Connections {
         filter: &ConnectionFilter,
         first: Option<i32>,
     ) -> Result<ChangesPage> {
-        filter.check()?;
+        filter.check_followed()?;
         let limit = page_limit(first)?;
         let mut at = self.journal.place(viewer, Topic::Connections, after).await?;
         let head = self.journal.head(viewer.workspace()).await?;

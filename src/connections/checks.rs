@@ -69,8 +69,11 @@ impl Occasion {
 #[derive(Debug)]
 pub(super) enum Finding {
     Works,
-    /// The API said nothing about it; when to look again, where it said that.
-    Unsure(Option<Duration>),
+    /// The API said nothing about it, for people; when to look again, where it said that.
+    Unsure {
+        wait: Option<Duration>,
+        what: String,
+    },
     /// The API was not asked: the tokens could not be renewed, or the credential not be read; when to try again, where
     /// the token endpoint said that.
     Unasked(Option<Duration>),
@@ -96,6 +99,8 @@ pub(super) struct Look {
     pub(super) row: authorization::Model,
     pub(super) viewer: Viewer,
     pub(super) occasion: Occasion,
+    /// The API has just refused its access token.
+    pub(super) refused: bool,
 }
 
 impl Connections {
@@ -153,7 +158,7 @@ impl Connections {
         Ok(row.filter(|row| row.removed_at.is_none() && row.credential.is_some()).and_then(|row| {
             let connector = self.connector_of(&row.connector)?;
             let viewer = Viewer::job(occasion.name(), row.workspace_id);
-            Some(Look { connector, row, viewer, occasion })
+            Some(Look { connector, row, viewer, occasion, refused: false })
         }))
     }
 
@@ -163,9 +168,9 @@ impl Connections {
     }
 
     /// Asks the provider whether it works: the account of a connection, or the authorization itself. A token that is
-    /// refused is renewed first, and asked with once more. What is flagged is renewed before it is asked at all: an access
-    /// token may outlive the grant it came from.
-    pub(super) async fn ask(&self, look: Look, account_of: Option<&connection::Model>) -> Result<(Look, Finding)> {
+    /// refused is renewed first, and the new one asked with; where that is refused too, once more some seconds later. What is
+    /// flagged is renewed before it is asked at all: an access token may outlive the grant it came from.
+    pub(super) async fn ask(&self, mut look: Look, account_of: Option<&connection::Model>) -> Result<(Look, Finding)> {
         let credential = match self.readable(&look.row) {
             Ok(credential) => credential,
             Err(_) => return Ok((look, Finding::Unasked(None))),
@@ -175,8 +180,8 @@ impl Connections {
             let Some(first) = self.ask_once(&look, &credential, account_of).await? else {
                 return Ok((look, Finding::Nothing));
             };
-            let refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)));
-            if !refused || !renewable {
+            look.refused = matches!(first, Err(Failure::Rejected(Rejection::Unauthorized)));
+            if !look.refused || !renewable {
                 let finding = self.finding(&look, account_of.is_some(), first);
                 return Ok((look, finding));
             }
@@ -186,7 +191,12 @@ impl Connections {
             unrenewed => return Ok((look, unrenewed)),
         }
         let look = self.look_again(look).await?;
-        let second = self.ask_once(&look, &self.open(&look.row)?, account_of).await?;
+        let credential = self.open(&look.row)?;
+        let mut second = self.ask_once(&look, &credential, account_of).await?;
+        if let Some(Err(Failure::Rejected(Rejection::Unauthorized))) = second {
+            self.wait_until_taken().await;
+            second = self.ask_once(&look, &credential, account_of).await?;
+        }
         let finding = second.map_or(Finding::Nothing, |second| self.finding(&look, account_of.is_some(), second));
         Ok((look, finding))
     }
@@ -233,16 +243,18 @@ impl Connections {
     fn finding(&self, look: &Look, of_account: bool, answer: Result<(), Failure>) -> Finding {
         match answer {
             Ok(()) => Finding::Works,
-            Err(Failure::Transient { retry_after, .. }) => Finding::Unsure(retry_after),
+            Err(Failure::Transient { retry_after, what, .. }) => Finding::Unsure { wait: retry_after, what },
             Err(Failure::OurClientRejected) => Finding::ClientRefused,
             Err(Failure::Rejected(Rejection::Forbidden)) => Finding::Refused,
             // The account is gone, if the API is there: that the authorization's own probe works says so.
             Err(Failure::Rejected(Rejection::Missing)) if of_account && look.row.failing_since.is_none() => {
                 Finding::Refused
             }
-            Err(Failure::Rejected(Rejection::Missing)) => Finding::Unsure(None),
+            Err(failure @ Failure::Rejected(Rejection::Missing)) => {
+                Finding::Unsure { wait: None, what: failure.to_string() }
+            }
             Err(Failure::Rejected(Rejection::Unauthorized)) if self.outlives_its_token(&look.row) => {
-                Finding::Unsure(None)
+                Finding::Unsure { wait: None, what: "the access token ended while it was used".to_owned() }
             }
             Err(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant)) => {
                 Finding::Broken(self.why_broken(look), Detector::Probe)
@@ -256,6 +268,11 @@ impl Connections {
         let now = self.clock.now();
         let has_ended = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
         has_ended(row.access_expires_at) && !has_ended(row.expires_at)
+    }
+
+    /// Some providers take a token only seconds after they gave it out.
+    pub(super) async fn wait_until_taken(&self) {
+        tokio::time::sleep(self.settings.token_taken_within).await;
     }
 
     pub(super) fn why_broken(&self, look: &Look) -> DisconnectionReason {

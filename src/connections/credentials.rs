@@ -175,6 +175,10 @@ impl Change<'_> {
             claimed_until: None,
             failures: 0,
             failing_since: None,
+            failing_message: None,
+            oauth_client: None,
+            refusals: 0,
+            refused_since: None,
             quiet_until: None,
             token_quiet_until: None,
             client_refused_by: None,
@@ -237,7 +241,8 @@ impl Change<'_> {
         row.probe_at = before.probe_at.map(|at| if flagged { self.now } else { at }).or(row.probe_at);
         row.quiet_until = before.quiet_until;
         if row.probe_at.is_some() {
-            (row.failures, row.failing_since) = (before.failures, before.failing_since);
+            row.failures = before.failures;
+            (row.failing_since, row.failing_message) = (before.failing_since, before.failing_message);
         }
         self.write_authorization(row).await
     }
@@ -260,7 +265,9 @@ impl Change<'_> {
         row.probe_at = connections.probe_at(connector, self.now);
         row.last_checked_at = Some(self.now);
         row.failures = 0;
-        (row.failing_since, row.quiet_until, row.token_quiet_until) = (None, None, None);
+        (row.failing_since, row.failing_message, row.quiet_until, row.token_quiet_until) = (None, None, None, None);
+        (row.refusals, row.refused_since) = (0, None);
+        row.oauth_client = connections.provider.oauth_client(connector);
         if row.client_refused_by == Some(Endpoint::Token) {
             (row.client_refused_by, row.client_accepted_at) = (None, Some(self.now));
         }

@@ -2,10 +2,10 @@
 //! side, so that a list and the changes that follow it agree.
 
 use chrono::{DateTime, Utc};
-use entity::{DisconnectionReason, Status, client, connection, disconnection};
+use entity::{DisconnectionReason, Status, authorization, client, connection, disconnection};
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, Select,
-    sea_query::{Expr, ExprTrait as _, SimpleExpr},
+    ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, ExprTrait as _, SimpleExpr, UnionType},
 };
 use uuid::Uuid;
 
@@ -41,6 +41,8 @@ pub struct ConnectionFilter {
     /// Of the disconnection that it is in now: its authorization's first.
     pub reason: Option<Vec<DisconnectionReason>>,
     pub status_changed_after: Option<DateTime<Utc>>,
+    /// Whether it, or its authorization, is asked and has not been seen to work since. No event tells that.
+    pub failing: Option<bool>,
     /// In the connection's, the client's or the connector's name.
     pub search: Option<String>,
 }
@@ -62,6 +64,15 @@ impl ConnectionFilter {
             return Err(Error::BadInput("`search` is nothing that a name can hold.".to_owned()));
         }
         Ok(())
+    }
+
+    /// The same for what follows events, which do not tell all that a list knows.
+    pub(super) fn check_followed(&self) -> Result<()> {
+        if self.failing.is_some() {
+            let message = "`failing` is for lists: no event tells when that begins or ends.";
+            return Err(Error::BadInput(message.to_owned()));
+        }
+        self.check()
     }
 
     /// What is searched for, folded; none where that is in every name.
@@ -88,6 +99,7 @@ impl Connections {
             .add_option(filter.relation.as_ref().map(relations))
             .add_option(filter.reason.as_ref().map(|wanted| reasons(viewer, wanted)))
             .add_option(since.map(|since| StatusChangedAt.gt(since)))
+            .add_option(filter.failing.map(|wanted| failing(viewer, wanted)))
             .add_option(filter.term().map(|term| self.named(viewer, &term)));
         Ok(visibility::live_connections(viewer).filter(conditions))
     }
@@ -172,6 +184,26 @@ fn reasons(viewer: &Viewer, wanted: &[DisconnectionReason]) -> Condition {
     Condition::all()
         .add(has_status(connection::Column::Status, &[Status::Disconnected]))
         .add(Condition::any().add(behind).add(on_its_own))
+}
+
+/// The connections whose authorization fails, or their own account: `wanted`, or all others.
+fn failing(viewer: &Viewer, wanted: bool) -> SimpleExpr {
+    let behind = authorization::Entity::find()
+        .filter(authorization::Column::WorkspaceId.eq(viewer.workspace()))
+        .filter(authorization::Column::RemovedAt.is_null())
+        .filter(authorization::Column::FailingSince.is_not_null());
+    let here = || {
+        let ids = connection::Entity::find().select_only().column(connection::Column::Id);
+        let here = ids.filter(connection::Column::WorkspaceId.eq(viewer.workspace()));
+        here.filter(connection::Column::RemovedAt.is_null())
+    };
+    let through = here()
+        .filter(connection::Column::AuthorizationId.in_subquery(visibility::column(behind, authorization::Column::Id)));
+    let own = here().filter(connection::Column::FailingSince.is_not_null());
+    // Never an OR: for that, both databases walk all connections.
+    let failing = through.into_query().union(UnionType::Distinct, own.into_query()).to_owned();
+    let is_failing = Expr::col((connection::Entity, connection::Column::Id)).in_subquery(failing);
+    if wanted { is_failing } else { is_failing.not() }
 }
 
 pub(super) fn clients_named(viewer: &Viewer, term: &str) -> Select<client::Entity> {

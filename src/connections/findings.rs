@@ -15,6 +15,7 @@ use super::{
     checks::{Finding, Look},
     held::{Held, is_lost},
     lifecycle::{Change, Fault, Healed},
+    messages,
 };
 use crate::{catalogue::Connector, error::Result};
 
@@ -37,11 +38,17 @@ impl Connections {
             }
             // On the heap: part of the futures of all that led here, these would fill a thread's stack.
             Finding::Works => Box::pin(self.write_works(&mut change, row, look)).await?,
-            Finding::Unsure(wait) => {
-                change.note_failing(&row).await?;
-                self.postpone_probe(&change, &row, wait).await?;
+            Finding::Unsure { wait, what } => {
+                let unverified = change.note_failing(&row, &what).await?;
                 if let Some(wait) = wait {
                     change.note_quiet(&row, Endpoint::Api, wait).await?;
+                }
+                match unverified.filter(|_| row.status != Status::Disconnected) {
+                    Some(since) => {
+                        let fault = unresponsive(look, since, &what, Detector::Probe);
+                        Box::pin(self.break_down(&mut change, row, look, fault)).await?;
+                    }
+                    None => self.postpone_probe(&change, &row, wait).await?,
                 }
             }
             Finding::Unasked(wait) => self.postpone_probe(&change, &row, wait).await?,
@@ -51,7 +58,7 @@ impl Connections {
             }
             Finding::Broken(reason, detector) => {
                 change.note_answered(&row, Endpoint::Api).await?;
-                Box::pin(self.break_down(&mut change, row, look, reason, detector)).await?;
+                Box::pin(self.break_down(&mut change, row, look, fault(look, reason, detector))).await?;
             }
             Finding::Refused => {
                 change.note_answered(&row, Endpoint::Api).await?;
@@ -172,21 +179,20 @@ impl Connections {
         now + TimeDelta::from_std(pause).unwrap_or(FLAGGED_AT_MOST).min(FLAGGED_AT_MOST)
     }
 
-    /// The grant, key or password is not accepted any more.
+    /// The grant, key or password is not accepted any more, or was not seen to be for too long.
     pub(super) async fn break_down(
         &self,
         change: &mut Change<'_>,
         row: authorization::Model,
         look: &Look,
-        reason: DisconnectionReason,
-        detector: Detector,
+        fault: Fault,
     ) -> Result<()> {
         self.note_broken(change, &row, look).await?;
         if row.status == Status::Disconnected {
             return Ok(());
         }
         let mut held = change.with_all(row).await?;
-        change.disconnect(&mut held, fault(look, reason, detector)).await
+        change.disconnect(&mut held, fault).await
     }
 
     /// All of it was looked at, and what was refused once has come to its end. It is looked at again as what is flagged.
@@ -259,42 +265,18 @@ fn forget_refusals(authorization: Uuid) -> UpdateMany<connection::Entity> {
         .filter(refused)
 }
 
-fn fault(look: &Look, reason: DisconnectionReason, detector: Detector) -> Fault {
+pub(super) fn fault(look: &Look, reason: DisconnectionReason, detector: Detector) -> Fault {
     // As it was before this renewal was sent: an earlier one is unanswered.
     let answer_lost = detector == Detector::TokenRenewal && look.row.renewal_sent_at.is_some();
     let message = match reason {
-        DisconnectionReason::Revoked if answer_lost => lost_answer(&look.connector.name),
-        _ => message(reason, &look.connector.name),
+        DisconnectionReason::Revoked if answer_lost => messages::lost_answer(&look.connector.name),
+        _ => messages::message(reason, &look.connector.name),
     };
     Fault { reason, detector: look.occasion.detector(detector), message }
 }
 
-/// For people: what happened and what to do.
-pub(super) fn message(reason: DisconnectionReason, connector: &str) -> String {
-    match reason {
-        DisconnectionReason::Revoked => {
-            format!(
-                "{connector} no longer accepts this authorization: it was revoked, or a password was changed. Reconnect to sign in again."
-            )
-        }
-        DisconnectionReason::Expired => {
-            format!("The authorization at {connector} has reached its end. Reconnect to sign in again.")
-        }
-        DisconnectionReason::CredentialsRejected => {
-            format!("{connector} no longer accepts the key or password. Reconnect with the new one.")
-        }
-        DisconnectionReason::AccessLost => {
-            format!(
-                "{connector} no longer lets this sign-in read the account. Ask for access again, or reconnect as someone who has it."
-            )
-        }
-        DisconnectionReason::Reported => format!("A reader of {connector} reported that it was refused."),
-    }
-}
-
-/// The same, where the answer to an earlier renewal never came: it may have held the only token that is still good.
-fn lost_answer(connector: &str) -> String {
-    format!(
-        "{connector} no longer accepts this authorization. The answer to its last renewal was lost on the way, and with it perhaps the new token. Reconnect to sign in again."
-    )
+/// It fails since then, as `what` says, and for longer than may be.
+pub(super) fn unresponsive(look: &Look, since: DateTime<Utc>, what: &str, detector: Detector) -> Fault {
+    let message = messages::unresponsive(&look.connector.name, since, what);
+    Fault { reason: DisconnectionReason::Unresponsive, detector: look.occasion.detector(detector), message }
 }

@@ -6,7 +6,7 @@
 //! | `held.rs`, `judged.rs` | locking an authorization with its connections; what was judged before that, judged again |
 //! | `credentials.rs` | sealing and storing what opens a provider |
 //! | `give_backs.rs` | giving grants back to the provider that nobody uses any more |
-//! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
+//! | `checks.rs`, `account_checks.rs`, `renewals.rs`, `refusals.rs`, `verdicts.rs`, `findings.rs` | finding out what works: renewals, probes, and what follows from them |
 //! | `reading.rs`, `readers.rs` | reading rows for datasets, and what of datasets follows connections |
 //! | `due.rs`, `batches.rs`, `pauses.rs` | which are due, who works on them, and who is left alone |
 //! | `notes.rs`, `incidents.rs` | what answers leave noted, and what fails for everyone by that |
@@ -47,6 +47,7 @@ mod judged;
 mod lifecycle;
 mod links;
 mod list;
+mod messages;
 mod moves;
 mod news;
 mod notes;
@@ -60,6 +61,7 @@ mod readers;
 mod reading;
 mod reconnect;
 mod reconnecting;
+mod refusals;
 mod regaining;
 mod remove;
 mod renewals;
@@ -138,7 +140,11 @@ pub struct Settings {
     /// Origins that a `returnUrl` may have.
     pub allowed_origins: Vec<url::Origin>,
     pub probe_interval: Duration,
+    /// How long what is asked may go without being seen to work before it counts as disconnected.
+    pub unverified_after: Duration,
     pub job_tick: Duration,
+    /// How long a provider may take until it accepts a token that it has just given out.
+    pub token_taken_within: Duration,
     /// How long a reconnect waits for connections that had lost access on their own.
     pub regain_within: Duration,
 }

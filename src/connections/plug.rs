@@ -136,6 +136,8 @@ impl Change<'_> {
                 self.now,
             ),
             refused_once: false,
+            failing_since: None,
+            failing_message: None,
             created_by: viewer.user(),
             created_at: self.now,
             removed_at: None,

@@ -87,9 +87,13 @@ impl Connections {
         if !is_refused(&first) || !self.provider.can_renew(&look.connector, &credential) {
             return self.write_reading(&look, &row, ask, first).await;
         }
-        match self.renewed_for_reading(look).await? {
+        match self.renewed_for_reading(Look { refused: true, ..look }).await? {
             Ok((look, credential)) => {
-                let second = self.read_with(&look, &row, &credential, ask).await?;
+                let mut second = self.read_with(&look, &row, &credential, ask).await?;
+                if is_refused(&second) {
+                    self.wait_until_taken().await;
+                    second = self.read_with(&look, &row, &credential, ask).await?;
+                }
                 self.write_reading(&look, &row, ask, second).await
             }
             Err(unread) => Ok(Err(unread)),
@@ -169,6 +173,7 @@ impl Connections {
             if now.row.credential_version != look.row.credential_version {
                 return Ok(Ok(now));
             }
+            let now = Look { refused: look.refused, ..now };
             match self.renew_now(&now).await? {
                 Finding::Works => Ok(Ok(self.look_again(now).await?)),
                 Finding::Unasked(retry_after) => {
@@ -212,7 +217,7 @@ impl Connections {
             Err(NoRows::Failure(failure)) => failure,
         };
         Ok(Err(match failure {
-            Failure::Transient { what, retry_after } => {
+            Failure::Transient { what, retry_after, .. } => {
                 if let Some(wait) = retry_after {
                     self.note_quiet_after_reading(look, wait).await?;
                 }
@@ -296,7 +301,7 @@ impl Connections {
         let Some(mut held) = held else { return Ok(Unread::Changed) };
         self.refuse_account(&mut change, &mut held, look, row.id, true).await?;
         change.commit().await?;
-        let message = super::findings::message(DisconnectionReason::AccessLost, &look.connector.name);
+        let message = super::messages::message(DisconnectionReason::AccessLost, &look.connector.name);
         Ok(Unread::Disconnected { message, found_by_dataset: true })
     }
 }
@@ -315,5 +320,5 @@ fn outage(open: disconnection::Model) -> Unread {
 }
 
 fn is_refused(answer: &std::result::Result<Rows, NoRows>) -> bool {
-    matches!(answer, Err(NoRows::Failure(Failure::Rejected(Rejection::Unauthorized | Rejection::InvalidGrant))))
+    matches!(answer, Err(NoRows::Failure(Failure::Rejected(Rejection::Unauthorized))))
 }

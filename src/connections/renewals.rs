@@ -18,6 +18,7 @@ use super::{
     Connections,
     checks::{Finding, Look, Occasion},
     credentials::Fresh,
+    findings::{fault, unresponsive},
     lifecycle::{Change, Healed, standing},
     verdicts::Asked,
 };
@@ -123,25 +124,48 @@ impl Connections {
             }
             Err(Failure::Rejected(_)) => {
                 change.note_answered(&row, Endpoint::Token).await?;
-                let reason = self.why_broken(look);
-                Box::pin(self.break_down(&mut change, row, look, reason, Detector::TokenRenewal)).await?;
+                let fault = fault(look, self.why_broken(look), Detector::TokenRenewal);
+                Box::pin(self.break_down(&mut change, row, look, fault)).await?;
                 Finding::Nothing
             }
-            Err(Failure::Transient { retry_after, .. }) => {
-                change.note_failing(&row).await?;
-                if let Some(wait) = retry_after {
-                    change.note_quiet(&row, Endpoint::Token, wait).await?;
-                    // Turned away before it was looked at. After any other failure the token may be spent.
+            Err(Failure::Transient { retry_after, what, refuses }) => {
+                let mut broken = None;
+                if refuses {
+                    broken = self.refused_for_good(&change, &row, look).await?;
+                    // It was answered, so the token is what it was.
                     forget_sent(&change, &row).await?;
                 }
-                self.postpone_renewal(&change, &row, retry_after).await?;
-                Finding::Unasked(retry_after)
+                let unverified = change.note_failing(&row, &what).await?;
+                let unverified = unverified.map(|since| unresponsive(look, since, &what, Detector::TokenRenewal));
+                match broken.or(unverified).filter(|_| row.status != Status::Disconnected) {
+                    Some(fault) => {
+                        Box::pin(self.break_down(&mut change, row, look, fault)).await?;
+                        Finding::Nothing
+                    }
+                    None => {
+                        if let Some(wait) = retry_after {
+                            change.note_quiet(&row, Endpoint::Token, wait).await?;
+                            // Turned away before it was looked at. After any other failure the token may be spent.
+                            forget_sent(&change, &row).await?;
+                        }
+                        self.postpone_renewal(&change, &row, retry_after).await?;
+                        Finding::Unasked(retry_after)
+                    }
+                }
             }
             Err(Failure::OurClientRejected) => {
-                change.note_client_refused(&row, Endpoint::Token).await?;
                 forget_sent(&change, &row).await?;
-                self.postpone_renewal(&change, &row, None).await?;
-                Finding::Unasked(None)
+                let broken = self.refused_with_client(&change, &row, look).await?;
+                match broken.filter(|_| row.status != Status::Disconnected) {
+                    Some(fault) => {
+                        Box::pin(self.break_down(&mut change, row, look, fault)).await?;
+                        Finding::Nothing
+                    }
+                    None => {
+                        self.postpone_renewal(&change, &row, None).await?;
+                        Finding::Unasked(None)
+                    }
+                }
             }
         };
         change.commit().await?;

@@ -235,6 +235,11 @@ impl Connections {
             return if wanted.is_some() { Err(unwanted().at(field.iter().copied()).into()) } else { Ok(Choice::Only) };
         }
         let mut accounts = self.provider.accounts(connector, credential).await.map_err(|failure| refused(&failure))?;
+        if accounts.is_empty() {
+            let message =
+                "This sign-in gives access to no account there. Sign in as someone who has one, or ask for access.";
+            return Err(UserError::new(UserErrorCode::Rejected, message).into());
+        }
         let Some(wanted) = wanted else {
             return Ok(if accounts.len() == 1 { Choice::This(accounts.remove(0)) } else { Choice::Open });
         };

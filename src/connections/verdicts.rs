@@ -71,7 +71,7 @@ impl Connections {
             Asked::Renewal | Asked::Probe => None,
         };
         let (retry_after, why) = match answer {
-            Err(Failure::Transient { retry_after, what }) => (*retry_after, Some(what.as_str())),
+            Err(Failure::Transient { retry_after, what, .. }) => (*retry_after, Some(what.as_str())),
             Ok(_) | Err(Failure::Rejected(_) | Failure::OurClientRejected) => (None, None),
         };
         let (row, connector, job) = (&look.row, &look.connector.slug, look.occasion.name());

@@ -92,6 +92,17 @@ impl Authorization {
         self.0.expires_at.map(Into::into)
     }
 
+    /// Since when it is asked and neither works nor is refused in words that are known: its provider fails, or answers
+    /// oddly. Null while it answers. After PATCHBAY_UNVERIFIED_AFTER it counts as disconnected (UNRESPONSIVE).
+    async fn failing_since(&self) -> Option<DateTime> {
+        self.0.failing_since.map(Into::into)
+    }
+
+    /// How it fails, for people; null while it does not.
+    async fn failing_message(&self) -> Option<&str> {
+        self.0.failing_message.as_deref().filter(|_| self.0.failing_since.is_some())
+    }
+
     /// When its tokens were last renewed.
     async fn last_refreshed_at(&self) -> Option<DateTime> {
         self.0.last_refreshed_at.map(Into::into)

@@ -52,6 +52,9 @@ pub struct ConnectionFilter {
     reason: Option<Vec<DisconnectionReason>>,
     /// Whose status changed after this instant.
     status_changed_after: Option<DateTime>,
+    /// Whether it is asked and has not been seen to work since (`failingSince`). Lists alone take it: no event tells when that
+    /// begins or ends.
+    failing: Option<bool>,
     /// In the connection's, the client's and the connector's name; case does not matter, % and _ are themselves.
     search: Option<String>,
 }
@@ -67,6 +70,7 @@ impl From<ConnectionFilter> for connections::ConnectionFilter {
             relation: filter.relation.map(each),
             reason: filter.reason.map(each),
             status_changed_after: filter.status_changed_after.map(|at| at.0),
+            failing: filter.failing,
             search: filter.search,
         }
     }
@@ -151,6 +155,7 @@ mod tests {
             relation: None,
             reason: None,
             status_changed_after: None,
+            failing: None,
             search: None,
         }
     }

@@ -36,6 +36,9 @@ pub enum DisconnectionReason {
     AccessLost,
     /// Someone or something outside reported it.
     Reported,
+    /// It was asked for long (PATCHBAY_UNVERIFIED_AFTER), and neither worked nor was refused in words that are known. It is
+    /// still asked, and works again by itself once it answers.
+    Unresponsive,
 }
 
 /// What noticed that something stopped working.

@@ -1,6 +1,6 @@
 //! The callback and its enemies: what a browser brings back is judged before any token call, and once.
 
-use patchbay::sandbox::{CallbackFault, Ended};
+use patchbay::sandbox::{CallbackFault, Ended, Endpoint, Fault};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -346,4 +346,18 @@ async fn where_the_file_names_no_issuer_one_from_elsewhere_is_refused_before_the
         let attempt = stage.admin.attempt(&id).await;
         assert_eq!(attempt["status"], "SUCCEEDED", "{iss:?}: {attempt:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_without_any_account_fails_and_says_so() {
+    let stage = Stage::new().await;
+    let none = Fault::Exactly { status: 200, headers: Vec::new(), body: r#"{"accounts": []}"#.to_owned() };
+    stage.sandbox.fail_next(Endpoint::Accounts, none, 1);
+    let (attempt, url) = stage.admin.starts_connecting(json!({ "connector": "sandbox-ads" })).await;
+    stage.browser().signs_in(&url, "ada").await;
+    let ended = stage.admin.attempt(&attempt).await;
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("FAILED"), &json!("REJECTED")), "{ended}");
+    assert!(ended["error"]["message"].as_str().unwrap().contains("no account"), "{ended}");
+    stage.run_jobs().await;
+    assert!(stage.sandbox.grants()[0].ended.is_some(), "the grant goes back");
 }

@@ -93,6 +93,7 @@ mod tokens;
 mod transport;
 mod tray;
 mod truth;
+mod unlisted;
 mod updating;
 mod using_grants;
 mod visibility;

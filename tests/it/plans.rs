@@ -86,6 +86,7 @@ const VALUES: &[(&str, &str)] = &[
     ("ConnectionFilter.createdBy", "[\"@member\"]"),
     ("ConnectionFilter.relation", "[SHARED_WITH_ME]"),
     ("ConnectionFilter.reason", "[REVOKED]"),
+    ("ConnectionFilter.failing", "true"),
     ("ConnectionFilter.statusChangedAfter", "\"2026-03-01T12:00:00Z\""),
     ("DatasetFilter.connectionId", "\"@b\""),
     ("DatasetFilter.clientId", "\"@c\""),

@@ -126,7 +126,7 @@ async fn a_provider_that_fails_flags_nobody_wherever_it_fails() {
         Fault::Redirect("https://elsewhere.example/".to_owned()),
         Fault::OAuthError("temporarily_unavailable"),
         Fault::Hang(std::time::Duration::from_millis(20)),
-        Fault::Exactly { status: 418, headers: Vec::new(), body: "{}".to_owned() },
+        Fault::Exactly { status: 200, headers: Vec::new(), body: r#"{"error": "odd"}"#.to_owned() },
         Fault::QuotaExceeded,
     ];
     for fault in faults {
@@ -134,7 +134,8 @@ async fn a_provider_that_fails_flags_nobody_wherever_it_fails() {
             stage.sandbox.fail_next(endpoint, fault.clone(), 4);
         }
         for _ in 0..2 {
-            stage.later(TimeDelta::hours(14));
+            // Less than a day in all.
+            stage.later(TimeDelta::hours(11));
             stage.run_jobs().await;
             stage.after_ticks(3).await;
         }
@@ -142,6 +143,7 @@ async fn a_provider_that_fails_flags_nobody_wherever_it_fails() {
             assert_eq!(stage.status(connection).await, "CONNECTED", "{fault:?}");
         }
         stage.sandbox.clear_faults();
+        after_most_of_an_hour(&stage).await;
     }
     assert_eq!(stage.disconnections().await.len(), 0);
     assert_eq!(stage.admin_now().tray().await.len(), 0);

@@ -48,6 +48,9 @@ const CASES: &[Case] = &[
     (&[("CONFIG", "unknown.toml")], &["`listne` in unknown.toml: there is no such setting; did you mean `listen`?"]),
     (&[("CONFIG", "broken.toml")], &["broken.toml:2: not TOML"]),
     (&[("ALLOWED_HOSTS", "http://PLANTED/x")], &["PATCHBAY_ALLOWED_HOSTS: "]),
+    (&[("LOG", "warning")], &["PATCHBAY_LOG: not a filter", "write a level"]),
+    (&[("LOG", "information,patchbay=debug")], &["PATCHBAY_LOG: not a filter", "write a level"]),
+    (&[("LOG", "verbose")], &["PATCHBAY_LOG: not a filter", "write a level"]),
     (&[("LOG", "patchbay=loud")], &["PATCHBAY_LOG: not a filter", "write a level"]),
 ];
 

@@ -238,12 +238,12 @@ async fn an_outage_of_a_new_sign_in_is_not_the_one_that_ended_a_moment_ago() {
         stage.admin_now().does("checkConnection", input, "connection { status }").await;
         stage.status(&lamps).await
     };
-    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 3);
     assert_eq!(check().await, "DISCONNECTED");
     assert_eq!(check().await, "CONNECTED", "by itself");
     let (attempt, _) = stage.admin_now().reconnects(&stage.browser(), &lamps, "REFUSE", "ada").await;
     assert_eq!(attempt["status"], "SUCCEEDED");
-    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 3);
     assert_eq!(check().await, "DISCONNECTED");
     assert_eq!(each(&stage.disconnections().await, "endedBy"), ["", "RECOVERED"]);
 }

@@ -47,7 +47,7 @@ async fn what_is_refused_with_a_fresh_token_is_disconnected_for_every_client() {
     let (stage, grant, dataset) = one_dataset().await;
     let staff = stage.person("Stella", "STAFF", None).await;
     let cursor = stage.admin.event_cursor().await;
-    stage.reports(Fault::Unauthorized, 2);
+    stage.reports(Fault::Unauthorized, 3);
     let refreshed = stage.admin.refreshes(&dataset).await;
     assert_eq!((&refreshed["status"], &refreshed["error"]["needsReconnect"]), (&json!("FAILED"), &json!(true)));
     assert_eq!(

@@ -57,7 +57,7 @@ async fn a_probe_that_works_does_not_end_what_a_dataset_found_and_a_later_read_d
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_who_refreshes_need_not_wait_for_that() {
     let (stage, grant, dataset) = one_dataset().await;
-    stage.reports(Fault::Unauthorized, 2);
+    stage.reports(Fault::Unauthorized, 3);
     stage.admin.refreshes(&dataset).await;
     assert_eq!(stage.status(&grant.hotels).await, "DISCONNECTED");
     assert_eq!(stage.admin.refreshes(&dataset).await["status"], "FRESH");
@@ -168,7 +168,7 @@ async fn what_still_fails_after_reconnecting_says_why() {
 async fn what_a_probe_found_ends_by_a_probe_and_the_datasets_follow() {
     let (stage, grant, dataset) = one_dataset().await;
     let asked = stage.reports_asked();
-    stage.sandbox.fail_next(patchbay::sandbox::Endpoint::Identity, Fault::Unauthorized, 2);
+    stage.sandbox.fail_next(patchbay::sandbox::Endpoint::Identity, Fault::Unauthorized, 3);
     stage.after_a_probe_interval().await;
     assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED");
     let refreshed = stage.admin_now().refreshes(&dataset).await;
@@ -189,7 +189,7 @@ async fn what_waits_for_a_connection_is_due_at_the_moment_at_which_that_recovers
         stage.admin.does("checkConnection", input, "connection { status }").await;
         stage.status(&grant.lamps).await
     };
-    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 2);
+    stage.sandbox.fail_next(Endpoint::Identity, Fault::Unauthorized, 3);
     assert_eq!(check().await, "DISCONNECTED");
     let refreshed = stage.admin.refreshes(&dataset).await;
     assert_eq!(refreshed["error"]["needsReconnect"], true, "{refreshed:#}");
