@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    check,
+    answers, check,
     connector::{Auth, ClientAuth, Driver, Field, OAuth2, Placement, Refresh},
     file::Context,
     known::Stage,
@@ -224,6 +224,7 @@ fn oauth2(root: &Section<'_>, section: &Section<'_>, context: &Context) -> Optio
         keep: context.known.token.clone(),
         refresh: refresh.unwrap_or(Refresh::Token),
         expires_after_days,
+        answers: answers::of_tokens(section),
     })))
 }
 

@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
+    answers::KnownAnswer,
     paging::Paging,
     pointer,
     template::{Namespace, RenderError, Template, Values},
@@ -132,6 +133,8 @@ pub struct OAuth2 {
     pub refresh: Refresh,
     /// When nothing renews the grant and the provider does not say when it ends.
     pub expires_after_days: Option<u32>,
+    /// What the token endpoint's answers mean, beside what every server's do.
+    pub answers: Vec<KnownAnswer>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,6 +252,8 @@ pub struct Api {
     pub omits_empty_lists: bool,
     /// How the list in an answer goes on where the API pages.
     pub pagination: Option<Paging>,
+    /// What the API's answers mean, beside what every API's do.
+    pub answers: Vec<KnownAnswer>,
 }
 
 /// A request's body, filled in.
@@ -277,6 +282,11 @@ impl Connector {
             Auth::OAuth2(oauth) => Some(oauth),
             Auth::ApiKey { .. } | Auth::Basic | Auth::Fields { .. } => None,
         }
+    }
+
+    /// What its file says of its API's answers.
+    pub fn known_answers(&self) -> &[KnownAnswer] {
+        self.api.as_ref().map_or(&[], |api| &api.answers)
     }
 
     /// Of a database, which is asked in SQL.
@@ -363,9 +373,11 @@ impl Accounts {
         members.filter_map(|account| named(account, &self.id, prefix, self.name.as_deref())).collect()
     }
 
-    /// The members of the list in one answer, with an id or without.
+    /// The members of the list in one answer, with an id or without. One account in the place of a list is a list of one.
     pub fn members<'v>(&self, answer: &'v Value) -> Vec<&'v Value> {
-        pointer::each(answer, &self.list)
+        let alone = pointer::one(answer, &self.list).filter(|place| place.is_object());
+        let alone = alone.filter(|account| named(account, &self.id, self.id_prefix.as_deref(), None).is_some());
+        alone.map_or_else(|| pointer::each(answer, &self.list), |account| vec![account])
     }
 }
 
@@ -410,6 +422,16 @@ mod tests {
             name: Some("/name".to_owned()),
             next: None,
         }
+    }
+
+    #[test]
+    fn one_account_in_the_place_of_a_list_is_a_list_of_one() {
+        let accounts = accounts("/data", "/id", None);
+        let ids = |answer: Value| accounts.read(&answer).into_iter().map(|account| account.id).collect::<Vec<_>>();
+        assert_eq!(ids(json!({"data": {"id": "7", "name": "Seven"}})), ["7"]);
+        assert_eq!(ids(json!({"data": {"a": {"id": "1"}, "b": {"id": "2"}}})), ["1", "2"]);
+        assert_eq!(ids(json!({"data": {}})), Vec::<String>::new());
+        assert_eq!(ids(json!({"data": null})), Vec::<String>::new());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::de::DeTable;
 
 use super::{
+    answers,
     auth::{self, METHODS, MethodName},
     check,
     connector::{
@@ -224,8 +225,9 @@ fn api(section: Section<'_>, context: &Context) -> Option<Api> {
     }
     let omits_empty_lists = section.flag("omits_empty_lists").is_some_and(toml::Spanned::into_inner);
     let pagination = section.section("pagination").and_then(|next| paging::read(next, First::Dataset(method)));
+    let answers = answers::of_api(&section);
     section.close();
-    Some(Api { base_url: base_url?, headers, method, paths, omits_empty_lists, pagination })
+    Some(Api { base_url: base_url?, headers, method, paths, omits_empty_lists, pagination, answers })
 }
 
 fn pace(section: Section<'_>) -> Pace {

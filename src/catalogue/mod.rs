@@ -4,6 +4,7 @@
 //! slug. This room owns the format and all its checks, the templates and how they are filled in, and what may be typed
 //! into a connector's fields. It sends nothing: [`crate::provider`] does, led by what stands here.
 
+mod answers;
 mod auth;
 mod check;
 mod connector;
@@ -30,6 +31,7 @@ use rust_embed::RustEmbed;
 use uuid::Uuid;
 
 pub use self::{
+    answers::{AnswerMeans, KnownAnswer},
     connector::{
         Accounts, Api, Auth, ClientAuth, Connector, DataMode, Driver, Field, Identity, Method, Named, OAuth2, Pace,
         Pattern, Payload, Placement, Pointer, Probe, Refresh, Request,

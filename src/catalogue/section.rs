@@ -66,6 +66,19 @@ impl<'a> Section<'a> {
         Some(Spanned::new(value.span(), text?.to_owned()))
     }
 
+    /// A string, a whole number or a boolean, as text.
+    pub(super) fn scalar(&self, key: &'static str) -> Option<String> {
+        let value = self.value(key)?;
+        let shown = value.get_ref();
+        let number = || shown.as_integer().map(|number| number.as_str().to_owned());
+        let word = || shown.as_bool().map(|word| word.to_string());
+        let text = shown.as_str().map(str::to_owned).or_else(number).or_else(word);
+        if text.is_none() {
+            self.wrong_shape(key, value, "a string, a whole number, or true or false");
+        }
+        text
+    }
+
     /// A string, read further; the error says what is wrong with it.
     pub(super) fn parse<T>(&self, key: &'static str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.accept(key, &self.text(key)?, read)

@@ -28,7 +28,10 @@ impl Provider {
         for _ in 0..MOST_PAGES {
             let call = self.signed(pages.call(), connector, credential, &accounts.request.headers, None)?;
             let answer = self.outbound.send(call).await?;
-            let (said, link) = (classify::api_answer(&answer, self.clock.now())?, pages::next_link(&answer.headers));
+            let (said, link) = (
+                classify::api_answer(&answer, connector.known_answers(), self.clock.now())?,
+                pages::next_link(&answer.headers),
+            );
             let read = accounts.read(&said).into_iter().filter_map(api::account);
             listed.extend(read.filter(|account| known.insert(account.id.clone())));
             let members = accounts.members(&said);

@@ -76,7 +76,7 @@ impl Provider {
     ) -> Result<Value, Failure> {
         let call = call(request, &self.values_of(connector, credential).account(account))?;
         let call = self.signed(call, connector, credential, &request.headers, account)?;
-        classify::api_answer(&self.outbound.send(call).await?, self.clock.now())
+        classify::api_answer(&self.outbound.send(call).await?, connector.known_answers(), self.clock.now())
     }
 
     /// The call with all that says who asks, and the headers of the API and of its own.

@@ -24,7 +24,7 @@ use super::{
     outbound::{Answer, Call, NoAnswer},
     pages::{self, Astray, Pages},
 };
-use crate::catalogue::{Connector, Page};
+use crate::catalogue::{Connector, KnownAnswer, Page};
 
 use columns::Columns;
 use list::{Found, List};
@@ -56,6 +56,7 @@ impl Provider {
                 may_be_missing: api.omits_empty_lists,
                 reads_last: api.pagination.as_ref().is_some_and(|paging| paging.reads_last()),
             },
+            answers: api.answers.clone(),
             limits: *limits,
             secrets: credential.secrets(connector),
             bytes: 0,
@@ -100,6 +101,7 @@ impl Provider {
 /// What has been read so far.
 struct Reading {
     list: List,
+    answers: Vec<KnownAnswer>,
     limits: RowLimits,
     secrets: Vec<SecretString>,
     /// Of the rows.
@@ -136,7 +138,8 @@ impl Reading {
             Some(outline) => (Some(outline.answer), outline.found),
             None => (classify::parsed(answer), Found::Nothing),
         };
-        classify::judge(answer, said.as_ref(), now).map_err(|failure| refused(failure, answer, said.as_ref()))?;
+        classify::judge(answer, said.as_ref(), &self.answers, now)
+            .map_err(|failure| refused(failure, answer, said.as_ref(), &self.answers))?;
         let Some(said) = said else {
             // An answer without a body (204).
             return Ok(ReadPage { answer: Value::Null, members: 0, last: None });
@@ -205,9 +208,9 @@ fn says(value: &Value, secret: &str) -> bool {
 }
 
 /// What a failure means where a person wrote the request.
-fn refused(failure: Failure, answer: &Answer, said: Option<&Value>) -> NoRows {
+fn refused(failure: Failure, answer: &Answer, said: Option<&Value>, rows: &[KnownAnswer]) -> NoRows {
     let is_judged = matches!(failure, Failure::Transient { .. } | Failure::Rejected(Rejection::Missing));
-    if !is_judged || !classify::blames_the_request(answer, said) {
+    if !is_judged || !classify::blames_the_request(answer, said, rows) {
         return failure.into();
     }
     NoRows::Query(match answer.status.as_u16() {

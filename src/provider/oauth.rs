@@ -124,6 +124,12 @@ impl Provider {
         })
     }
 
+    /// The id of this server's OAuth client for a connector; none where it has no such client.
+    pub fn oauth_client(&self, connector: &Connector) -> Option<String> {
+        connector.oauth()?;
+        Some(self.settings(connector)?.client.as_ref()?.id.clone())
+    }
+
     /// Redeems the code that a person came back with. Where long-lived tokens are exchanged for (Meta), the first exchange
     /// is part of it; if only that fails, the short-lived grant is returned and can be renewed later.
     ///
@@ -354,7 +360,7 @@ struct TokenEndpoint<'a> {
 impl TokenEndpoint<'_> {
     async fn ask(&self, call: Call) -> Result<Value, Failure> {
         let answer = self.provider.outbound.send(call).await?;
-        let answer = classify::token_answer(&answer, self.now())?;
+        let answer = classify::token_answer(&answer, &self.oauth.answers, self.now())?;
         Ok(token::normalised(answer, &self.oauth.scope_separator))
     }
 

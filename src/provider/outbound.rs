@@ -89,6 +89,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Redirects led to another origin, which was asked without the credential: its "no" says nothing about that.
     pub(super) anonymous: bool,
+    /// The scheme of the call's `Authorization` (RFC 9110 §11.4), in lower case; none where it was signed in another way.
+    pub(super) scheme: Option<String>,
 }
 
 /// Why there is no answer.
@@ -236,11 +238,11 @@ impl Outbound {
     }
 
     async fn follow(&self, mut call: Call, most: usize) -> Result<Answer, NoAnswer> {
-        let mut anonymous = false;
+        let (mut anonymous, scheme) = (false, scheme(&call.headers));
         for _ in 0..=MOST_REDIRECTS {
             let response = self.dial(&call).await?;
             let Some(next) = next_hop(&call, &response) else {
-                return read(response, anonymous, most).await;
+                return read(response, anonymous, scheme, most).await;
             };
             if next.origin() != call.url.origin() {
                 call.headers.clear();
@@ -284,7 +286,12 @@ impl Outbound {
 }
 
 /// The answer, whose body may have `most` bytes.
-async fn read(mut response: Response, anonymous: bool, most: usize) -> Result<Answer, NoAnswer> {
+async fn read(
+    mut response: Response,
+    anonymous: bool,
+    scheme: Option<String>,
+    most: usize,
+) -> Result<Answer, NoAnswer> {
     let host = response.url().host_str().map(str::to_owned);
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     let mut body = Vec::new();
@@ -295,7 +302,12 @@ async fn read(mut response: Response, anonymous: bool, most: usize) -> Result<An
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, headers, body, anonymous })
+    Ok(Answer { status, headers, body, anonymous, scheme })
+}
+
+fn scheme(headers: &HeaderMap) -> Option<String> {
+    let (scheme, _) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    Some(scheme.to_ascii_lowercase())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]

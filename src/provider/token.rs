@@ -57,7 +57,13 @@ pub(super) fn normalised(mut answer: Value, separator: &str) -> Value {
         ("refresh_token", members.get("refresh_token").filter(|token| is_token(token)).cloned()),
         (
             "scope",
-            members.get("scope").or(members.get("scopes")).and_then(|scope| spaced(scope, separator)).map(Value::from),
+            members
+                .get("scope")
+                .or(members.get("scopes"))
+                .and_then(|scope| spaced(scope, separator))
+                // Said to be none at all, it is as asked: who grants nothing refuses.
+                .filter(|scopes| !scopes.is_empty())
+                .map(Value::from),
         ),
     ] {
         match sane {

@@ -138,8 +138,15 @@ fn fewer_scopes_than_asked_for_are_noticed() {
     let grant = first(auth, json!({"access_token": "a", "scope": "read"}));
     assert_eq!(grant.missing_required, ["list"]);
     assert_eq!(grant.missing_optional, ["write"]);
-    let none = first(auth, json!({"access_token": "a", "scope": ""}));
-    assert_eq!(none.missing_required, ["read", "list"]);
+}
+
+#[test]
+fn scopes_that_are_said_to_be_none_are_those_asked_for() {
+    for said in [json!(""), json!(" "), json!([]), json!([""])] {
+        let grant = first("scopes = [\"read\", \"list\"]", json!({"access_token": "a", "scope": said}));
+        assert_eq!(grant.scopes, ["read", "list"]);
+        assert!(grant.missing_required.is_empty());
+    }
 }
 
 #[test]

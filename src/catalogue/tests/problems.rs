@@ -379,6 +379,34 @@ fn a_datasets_list_goes_on_from_a_request_that_is_made_later() {
 }
 
 #[test]
+fn an_answer_is_told_by_its_status_or_by_what_it_says() {
+    let row = |keys: &str| format!("[[auth.answer]]\n{keys}\n\n[identity]\n");
+    for good in [
+        "status = 400\nmeans = \"rejected\"",
+        "pointer = \"/error/code\"\nvalue = 17\nmeans = \"transient\"",
+        "pointer = \"/ok\"\nvalue = false\nmeans = \"our_client\"",
+        "status = 403\npointer = \"\"\npattern = \"gone.*\"\nmeans = \"rejected\"",
+    ] {
+        assert_eq!(accepted("[identity]\n", &row(good)).oauth().unwrap().answers.len(), 1, "{good}");
+    }
+    let blamed_row = |keys: &str, at: &str, words: &str| blamed("[identity]\n", &row(keys), at, words);
+    blamed_row("means = \"rejected\"", "[[auth.answer]]", "one of `status`, `pointer` is missing");
+    blamed_row("status = 400", "[[auth.answer]]", "`means` is missing");
+    blamed_row("status = 99\nmeans = \"rejected\"", "status = 99", "200 to 599");
+    blamed_row("status = \"4xx\"\nmeans = \"rejected\"", "status", "a whole number");
+    blamed_row("status = 400\nmeans = \"revoked\"", "means", "is one of `rejected`, `transient`, `our_client`");
+    blamed_row("status = 400\nmeans = \"renew\"", "means", "is one of");
+    blamed_row("status = 400\nvalue = \"x\"\nmeans = \"rejected\"", "value", "asks for `pointer`");
+    blamed_row("pointer = \"/a\"\nmeans = \"rejected\"", "[[auth.answer]]", "one of `value`, `pattern` is missing");
+    blamed_row("pointer = \"a\"\nvalue = 1\nmeans = \"rejected\"", "pointer", "JSON Pointer");
+    blamed_row("pointer = \"/a\"\nvalue = 1.5\nmeans = \"rejected\"", "value", "a whole number");
+    blamed_row("pointer = \"/a\"\npattern = \"(\"\nmeans = \"rejected\"", "pattern = \"(", "unclosed");
+    blamed_row("pointer = \"/a\"\nvalue = 1\npattern = \"1\"\nmeans = \"rejected\"", "pattern = \"1", "not both");
+    let api = accepted("[api]\nbase_url", "[[api.answer]]\nstatus = 403\nmeans = \"renew\"\n\n[api]\nbase_url");
+    assert_eq!(api.known_answers().len(), 1);
+}
+
+#[test]
 fn iss_can_only_be_demanded_where_it_can_be_checked() {
     blamed("[auth]\n", "[auth]\niss_required = true\n", "iss_required", "asks for `issuer`");
     let checked = accepted("[auth]\n", "[auth]\niss_required = true\nissuer = \"https://{field.shop}.acme.example\"\n");

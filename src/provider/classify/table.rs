@@ -25,12 +25,15 @@ pub(super) type Names = [(&'static str, Means)];
 /// Errors that have numbers.
 pub(super) type Codes = [(RangeInclusive<i64>, Means)];
 
-/// The token endpoint's `error`, or HubSpot's `status`, in an answer of any status but the excused ones.
+/// The token endpoint's errors, in an answer of any status but the excused ones.
 pub(super) const TOKEN_ERRORS: &Names = &[
     // RFC 6749 §5.2. `invalid_request`, `unsupported_grant_type` and `invalid_scope` blame the request: nobody is refused.
     ("invalid_grant", InvalidGrant),
     ("invalid_client", OurClient),
     ("unauthorized_client", OurClient),
+    // Fitbit and Strava have the errors of an API (RFC 6750 §3.1) at the token endpoint too: it is the refresh token's.
+    ("invalid_token", InvalidGrant),
+    ("expired_token", InvalidGrant),
     // RFC 6749 §4.1.2.1; Microsoft has it at the token endpoint too.
     ("temporarily_unavailable", Busy),
     // OpenID Connect Core §3.1.2.6; Microsoft has them at the token endpoint too: a second factor, a consent withdrawn.
@@ -104,11 +107,30 @@ pub(super) const META_TOKEN_CODES: &Codes = &[
     (101..=101, OurClient),    // no such app
 ];
 
-/// An API's error in an answer with status 200: `error`, or the `extensions.code` of a GraphQL error.
+/// An API's errors, in an answer with status 200 that holds one, or with a status (400 to 499) that says less.
 pub(super) const API_ERRORS: &Names = &[
     // RFC 6750 §3.1, where the status does not say it (Mailchimp's metadata)
     ("invalid_token", Unauthorized),
     ("insufficient_scope", Forbidden),
+    // The same, as others write it: Fitbit, GitLab, Zoho
+    ("expired_token", Unauthorized),
+    ("invalid_access_token", Unauthorized),
+    ("INVALID_TOKEN", Unauthorized),
+    // Microsoft Graph
+    ("InvalidAuthenticationToken", Unauthorized),
+    ("AuthenticationError", Unauthorized),
+    // HubSpot, as `category`
+    ("INVALID_AUTHENTICATION", Unauthorized),
+    ("EXPIRED_AUTHENTICATION", Unauthorized),
+    // QuickBooks, as `fault.type`
+    ("AUTHENTICATION", Unauthorized),
+    // Keys: Stripe, Klaviyo, SendGrid, and what is usual
+    ("authentication_error", Unauthorized),
+    ("authentication_failed", Unauthorized),
+    ("not_authenticated", Unauthorized),
+    ("invalid_api_key", Unauthorized),
+    ("api_key_expired", Unauthorized),
+    ("InvalidApiKey", Unauthorized),
     // Slack, beside `ok: false`
     ("invalid_auth", Unauthorized),
     ("not_authed", Unauthorized),
@@ -134,8 +156,22 @@ pub(super) const API_ERRORS: &Names = &[
     ("FORBIDDEN", Forbidden),
 ];
 
-/// Names that APIs give their errors beside a status (400 to 499) which says less.
+/// Names that say "not with this credential" beside any status but 403, where they may be about what was asked for.
+pub(super) const UNAUTHORIZED_NAMES: &Names =
+    &[("unauthorized", Unauthorized), ("Unauthorized", Unauthorized), ("UNAUTHORIZED", Unauthorized)];
+
+/// The schemes of RFC 9110 §11 by which an API is shown a token.
+pub(super) const TOKEN_SCHEMES: [&str; 3] = ["bearer", "oauth", "token"];
+/// Those by which people and machines sign in to a network: a proxy's, where the call was signed in another way.
+pub(super) const LOGIN_SCHEMES: [&str; 5] = ["basic", "digest", "negotiate", "ntlm", "kerberos"];
+
+/// Names of a provider's own for an error, beside a status (400 to 499) which says less: they go before the others.
 pub(super) const NAMED_API_ERRORS: &Names = &[
+    // Google, with status 400: https://cloud.google.com/docs/authentication/api-keys-errors
+    ("API_KEY_INVALID", Unauthorized),
+    ("API_KEY_EXPIRED", Unauthorized),
+    ("ACCESS_TOKEN_EXPIRED", Unauthorized),
+    ("authError", Unauthorized),
     // Google's quotas, with status 403: `reason`, `domain` or `status`
     ("rateLimitExceeded", Busy),
     ("userRateLimitExceeded", Busy),

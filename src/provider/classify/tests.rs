@@ -40,7 +40,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let parsed = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     let headers: HeaderMap = headers.iter().map(parsed).collect();
     let status = StatusCode::from_u16(status).unwrap();
-    Answer { status, headers, body: body.as_bytes().to_vec(), anonymous: false }
+    Answer { status, headers, body: body.as_bytes().to_vec(), anonymous: false, scheme: None }
 }
 
 fn now() -> DateTime<Utc> {
@@ -52,6 +52,7 @@ fn word<T>(verdict: Result<T, Failure>) -> &'static str {
     match verdict {
         Ok(_) => "works",
         Err(Failure::Transient { what, .. }) if what == "the provider asks to wait" => "wait",
+        Err(Failure::Transient { refuses: true, .. }) => "refuses",
         Err(Failure::Transient { .. }) => "transient",
         Err(Failure::Rejected(Rejection::InvalidGrant)) => "invalid grant",
         Err(Failure::Rejected(Rejection::Unauthorized)) => "unauthorized",
@@ -113,15 +114,15 @@ fn a_wish_to_wait_is_passed_on() {
     };
     let in_seconds = answer(429, &[("retry-after", "120")], "");
     let by_date = answer(503, &[("retry-after", "Mon, 23 Nov 2026 12:00:30 GMT")], "");
-    assert_eq!(wait(token_answer(&in_seconds, now())), Some(120));
-    assert_eq!(wait(api_answer(&in_seconds, now())), Some(120));
-    assert_eq!(wait(token_answer(&by_date, now())), Some(30));
-    assert_eq!(wait(api_answer(&answer(403, &[("retry-after", "5")], ""), now())), Some(5));
-    assert_eq!(wait(api_answer(&answer(500, &[], ""), now())), None);
+    assert_eq!(wait(token_answer(&in_seconds, &[], now())), Some(120));
+    assert_eq!(wait(api_answer(&in_seconds, &[], now())), Some(120));
+    assert_eq!(wait(token_answer(&by_date, &[], now())), Some(30));
+    assert_eq!(wait(api_answer(&answer(403, &[("retry-after", "5")], ""), &[], now())), Some(5));
+    assert_eq!(wait(api_answer(&answer(500, &[], ""), &[], now())), None);
     // HubSpot, while it moves an account to another data centre: a status that no row knows.
     let moving = answer(477, &[("retry-after", "3600")], r#"{"message": "migration in progress"}"#);
-    assert_eq!(wait(api_answer(&moving, now())), Some(3600));
-    assert_eq!(wait(token_answer(&moving, now())), Some(3600));
+    assert_eq!(wait(api_answer(&moving, &[], now())), Some(3600));
+    assert_eq!(wait(token_answer(&moving, &[], now())), Some(3600));
 }
 
 #[test]
@@ -131,11 +132,63 @@ fn no_message_quotes_an_answer() {
     for status in [200, 302, 400, 401, 403, 404, 418, 429, 500] {
         for body in [planted, "planted"] {
             let answer = answer(status, &[("location", "https://planted.example/"), ("x-planted", "planted")], body);
-            let token = token_answer(&answer, now()).unwrap_err();
-            let api = api_answer(&answer, now()).unwrap_err();
+            let token = token_answer(&answer, &[], now()).unwrap_err();
+            let api = api_answer(&answer, &[], now()).unwrap_err();
             let revocation = revocation_answer(&answer, now()).err();
             let shown = format!("{token} {token:?} {api} {api:?} {revocation:?}");
             assert!(!shown.contains("planted"), "{status}: {shown}");
         }
     }
+}
+
+fn rows(text: &str) -> Vec<KnownAnswer> {
+    let file = format!(
+        "slug = \"x\"\nname = \"X\"\ncategory = \"c\"\nmode = \"warehouse\"\nrequirements = \"r\"\n[auth]\nmethod = \"api_key\"\n\
+         [identity]\nurl = \"https://x.example/me\"\nid = \"/id\"\n[api]\nbase_url = \"https://x.example\"\n{text}"
+    );
+    crate::catalogue::parse("x.toml", &file).unwrap().known_answers().to_vec()
+}
+
+#[test]
+fn what_the_connectors_file_says_goes_before_all_else() {
+    let rows = rows(
+        r#"
+        [[api.answer]]
+        status = 200
+        pointer = "/result"
+        value = 7
+        means = "rejected"
+        [[api.answer]]
+        status = 500
+        pointer = "/error"
+        pattern = "token .*"
+        means = "renew"
+        [[api.answer]]
+        pointer = "/locked"
+        value = true
+        means = "access_lost"
+        [[api.answer]]
+        status = 401
+        means = "transient"
+        [[api.answer]]
+        status = 451
+        means = "our_client"
+        "#,
+    );
+    for (status, body, verdict) in [
+        (200, r#"{"result": 7}"#, "invalid grant"),
+        (200, r#"{"result": "7"}"#, "invalid grant"),
+        (200, r#"{"result": 8}"#, "works"),
+        (500, r#"{"error": "token has ended"}"#, "unauthorized"),
+        (500, r#"{"error": "no token has ended"}"#, "transient"),
+        (400, r#"{"locked": true}"#, "forbidden"),
+        (400, r#"{"locked": "false"}"#, "transient"),
+        (401, r#"{"error": "invalid_token"}"#, "wait"),
+        (451, "", "our client"),
+    ] {
+        assert_eq!(word(api_answer(&answer(status, &[], body), &rows, now())), verdict, "{status} {body}");
+    }
+    let refused = answer(500, &[], r#"{"result": "any"}"#);
+    assert_eq!(word(token_answer(&refused, &rows, now())), "transient");
+    assert_eq!(word(token_answer(&answer(451, &[], ""), &rows, now())), "our client");
 }

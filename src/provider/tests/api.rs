@@ -51,8 +51,8 @@ async fn accounts_come_in_order_with_the_headers_of_the_api() {
 async fn a_probe_asks_for_the_account_where_there_is_one() {
     let stage = Stage::new(|seen| match seen.uri.path() {
         "/ping" => json_answer(json!({})),
-        "/accounts/7%2F8" => StatusCode::FORBIDDEN.into_response(),
-        _ => StatusCode::UNAUTHORIZED.into_response(),
+        "/accounts/7%2F8" => (StatusCode::FORBIDDEN, r#"{"message": "no"}"#).into_response(),
+        _ => (StatusCode::UNAUTHORIZED, r#"{"message": "no"}"#).into_response(),
     })
     .await;
     let provider = provider(&stage, &[("CLIENT_ID", "c"), ("DEVELOPER_TOKEN", "dev")]);
@@ -122,7 +122,7 @@ async fn refused_and_unreachable_providers_read_the_same() {
     let unreachable = provider(&closed, &[]).probe(&unreachable, &key, None).await;
     assert_eq!(refused, unreachable);
     let what = "the provider could not be reached".to_owned();
-    assert_eq!(refused, Err(Failure::Transient { retry_after: None, what }));
+    assert_eq!(refused, Err(Failure::Transient { retry_after: None, what, refuses: false }));
 }
 
 #[tokio::test]

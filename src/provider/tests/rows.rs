@@ -338,7 +338,7 @@ async fn a_status_that_blames_the_request_is_the_querys_fault() {
         let why = failure(read(&stage, &api(""), &query(&status.to_string(), json!({}), "")).await);
         assert!(matches!(why, Failure::Transient { .. }), "{status}");
     }
-    let refused = |status: &str| query(status, json!({}), "");
+    let refused = |status: &str| query(status, json!({"json": true}), "");
     assert_eq!(failure(read(&stage, &api(""), &refused("401")).await), Failure::Rejected(Rejection::Unauthorized));
     assert_eq!(failure(read(&stage, &api(""), &refused("403")).await), Failure::Rejected(Rejection::Forbidden));
 }

@@ -14,7 +14,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -181,8 +181,13 @@ impl Act {
         }
         self.judges_the_code(body);
         let status = StatusCode::from_u16(exchange.answer.status).unwrap();
+        let said = exchange.answer.headers.clone();
         let text = Answer { body: led_in(exchange.answer.body, hosts, port), ..exchange.answer }.text();
-        (status, [("content-type", "application/json")], text).into_response()
+        let mut response = (status, [("content-type", "application/json")], text).into_response();
+        for (name, value) in said {
+            response.headers_mut().insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        response
     }
 
     /// A code comes with all that RFC 6749 §4.1.3 and RFC 7636 §4.5 ask for.

@@ -71,6 +71,8 @@ pub struct Answer {
     /// A text is sent as it is, all else as JSON; `null` is nothing.
     #[serde(default)]
     pub body: Value,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,8 +3,17 @@
 use super::*;
 
 fn cases() -> Vec<Case> {
-    let by_endpoint =
-        [by_status(), by_google(), by_meta_and_microsoft(), by_others(), in_answers_with_200(), missing()];
+    let by_endpoint = [
+        by_status(),
+        by_gateways(),
+        told_otherwise(),
+        by_challenge(),
+        by_google(),
+        by_meta_and_microsoft(),
+        by_others(),
+        in_answers_with_200(),
+        missing(),
+    ];
     by_endpoint.into_iter().flatten().collect()
 }
 
@@ -15,14 +24,10 @@ fn by_status() -> Vec<Case> {
         case(200, "[]", "works"),
         case(200, r#""pong""#, "works"),
         case(204, "", "works"),
-        case(401, "", "unauthorized"),
         case(401, r#"{"error": "rate limit"}"#, "unauthorized"),
-        case(403, "", "forbidden"),
-        case(403, "<html>", "forbidden"),
         // RFC 6750 §3.1, whose names stand beside a status that says it already
         case(401, r#"{"error": "invalid_token"}"#, "unauthorized"),
         case(403, r#"{"error": "insufficient_scope"}"#, "forbidden"),
-        case(400, r#"{"error": "invalid_token"}"#, "transient"),
         // A 403 that promises an end
         with(&[("x-ratelimit-remaining", "0")], 403, r#"{"message": "no"}"#, "wait"),
         with(&[("x-ratelimit-remaining", "12")], 403, r#"{"message": "no"}"#, "forbidden"),
@@ -37,8 +42,97 @@ fn by_status() -> Vec<Case> {
         case(200, "<html>Sign in</html>", "transient"),
         case(200, "", "transient"),
         case(302, "", "transient"),
-        case(400, r#"{"ok": false, "error": "invalid_auth"}"#, "transient"),
+        case(402, r#"{"message": "Payment Required"}"#, "transient"),
         case(423, r#"{"errors": "Locked"}"#, "transient"),
+    ]
+}
+
+/// What stands in front of an API refuses in its own name: its page is nobody's verdict.
+fn by_gateways() -> Vec<Case> {
+    let with = |headers, status, body: &str, verdict| Case { headers, ..case(status, body, verdict) };
+    let json = r#"{"message": "no"}"#;
+    vec![
+        case(401, "", "transient"),
+        case(401, "<!DOCTYPE html><title>Sign in</title>", "transient"),
+        case(401, "\u{feff}  <html>", "transient"),
+        case(401, "Forbidden", "unauthorized"), // Mailgun
+        case(401, "{}", "unauthorized"),
+        case(403, "", "transient"),
+        case(403, "<html>", "transient"),
+        case(403, "Access denied", "transient"),
+        case(403, "{}", "transient"),
+        case(403, json, "forbidden"),
+        with(&[("content-type", "text/html; charset=utf-8")], 401, "Blocked", "transient"),
+        with(&[("content-type", "text/html")], 403, json, "transient"),
+        with(&[("cf-mitigated", "challenge")], 403, json, "transient"),
+        with(&[("cf-mitigated", "challenge")], 401, json, "transient"),
+        // Whoever wants to be signed in to in another way is a proxy.
+        with(&[("www-authenticate", "Basic realm=\"proxy\"")], 401, json, "transient"),
+        with(&[("www-authenticate", "Negotiate, NTLM")], 403, json, "transient"),
+        with(&[("www-authenticate", "Digest realm=\"a, b\", nonce=\"c\"")], 401, "", "transient"),
+        with(&[("www-authenticate", "Bearer realm=\"api\"")], 401, "", "unauthorized"),
+        with(&[("www-authenticate", "Basic realm=\"x\", Bearer")], 401, json, "unauthorized"),
+        with(&[("www-authenticate", "OAuth realm=\"api\"")], 401, json, "unauthorized"),
+        // A name that is known is the API's, whatever else stands there.
+        with(&[("cf-mitigated", "challenge")], 401, r#"{"error": "invalid_token"}"#, "unauthorized"),
+    ]
+}
+
+/// A token that has ended, and a key that is refused, told otherwise than by 401.
+fn told_otherwise() -> Vec<Case> {
+    let token = r#"{"error": "invalid_token"}"#;
+    vec![
+        case(400, token, "unauthorized"),
+        case(403, token, "unauthorized"),
+        case(419, r#"{"message": "Authentication timeout"}"#, "unauthorized"),
+        case(419, "<html>Page Expired</html>", "transient"),
+        case(498, r#"{"error": {"code": 498, "message": "Invalid Token"}}"#, "unauthorized"),
+        case(498, "", "transient"),
+        case(400, r#"{"errors": [{"errorType": "expired_token"}]}"#, "unauthorized"), // Fitbit
+        case(400, r#"{"error": {"code": "InvalidAuthenticationToken"}}"#, "unauthorized"), // Microsoft Graph
+        case(400, r#"{"error": {"type": "AuthenticationError"}}"#, "unauthorized"),
+        case(400, r#"{"fault": {"type": "AUTHENTICATION", "error": [{"code": "3200"}]}}"#, "unauthorized"), // QuickBooks
+        case(422, r#"{"error": {"type": "authentication_error"}}"#, "unauthorized"),
+        case(400, r#"{"errors": [{"code": "authentication_failed"}]}"#, "unauthorized"),
+        case(200, r#"{"error": {"name": "invalid_access_token"}}"#, "unauthorized"),
+        case(200, r#"{"errors": [{"reason": "INVALID_TOKEN"}]}"#, "unauthorized"),
+        case(400, r#"{"category": "INVALID_AUTHENTICATION"}"#, "unauthorized"),
+        case(422, r#"{"error": "invalid_api_key"}"#, "unauthorized"),
+        case(400, r#"{"error": {"code": "InvalidApiKey"}}"#, "unauthorized"),
+        case(400, r#"{"ok": false, "error": "invalid_auth"}"#, "unauthorized"),
+        // Google
+        case(
+            400,
+            r#"{"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}"#,
+            "unauthorized",
+        ),
+        case(400, google_detail("API_KEY_EXPIRED"), "unauthorized"),
+        case(403, google_detail("ACCESS_TOKEN_EXPIRED"), "unauthorized"),
+        case(400, google("authError"), "unauthorized"),
+        // "Not with this credential", unless it may be "not this"
+        case(422, r#"{"error": "unauthorized"}"#, "unauthorized"),
+        case(400, r#"{"errors": [{"code": "Unauthorized"}]}"#, "unauthorized"),
+        case(200, r#"{"error": {"code": "UNAUTHORIZED"}}"#, "unauthorized"),
+        case(403, r#"{"error": "unauthorized"}"#, "forbidden"),
+        // Data is not an error, whatever its members are called.
+        case(200, r#"{"status": "UNAUTHORIZED", "type": "authentication_error", "id": 1}"#, "works"),
+    ]
+}
+
+/// RFC 6750 §3: the challenge names the error.
+fn by_challenge() -> Vec<Case> {
+    let with = |headers, status, body: &str, verdict| Case { headers, ..case(status, body, verdict) };
+    let ended: &[_] =
+        &[("www-authenticate", "Bearer realm=\"api\", error=\"invalid_token\", error_description=\"expired\"")];
+    let scope: &[_] = &[("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"read\"")];
+    vec![
+        with(ended, 401, "", "unauthorized"),
+        with(ended, 403, "", "unauthorized"),
+        with(ended, 400, "<html>", "unauthorized"),
+        with(scope, 403, "", "forbidden"),
+        with(&[("www-authenticate", "Bearer error=\"odd\"")], 403, "", "transient"),
+        with(ended, 200, r#"{"id": 1}"#, "works"),
+        with(ended, 500, "", "transient"),
     ]
 }
 
@@ -216,7 +310,7 @@ fn missing() -> Vec<Case> {
         case(404, r#"{"error": null, "errors": [], "message": ""}"#, "transient"),
         case(404, r#"{"title": "Not Found"}"#, "transient"),
         case(404, r#"{"id": 1}"#, "transient"),
-        case(404, r#"[{"errorCode": "NOT_FOUND", "message": "m"}]"#, "transient"),
+        case(404, r#"[{"errorCode": "NOT_FOUND", "message": "m"}]"#, "missing"), // Salesforce
         // A name that is known goes before the status.
         case(404, meta(190), "unauthorized"),
         case(404, meta(80_004), "wait"),
@@ -254,13 +348,14 @@ fn microsoft_ads(code: i64) -> String {
 #[test]
 fn every_answer_of_an_api_has_its_verdict() {
     for case in cases() {
-        assert_eq!(word(api_answer(&case.answer(), now())), case.verdict, "{}", case.shown());
+        assert_eq!(word(api_answer(&case.answer(), &[], now())), case.verdict, "{}", case.shown());
     }
 }
 
 #[test]
 fn every_row_has_a_case() {
-    assert_names_have_cases(table::API_ERRORS, &in_answers_with_200());
+    assert_names_have_cases(table::API_ERRORS, &cases());
+    assert_names_have_cases(table::UNAUTHORIZED_NAMES, &cases());
     assert_names_have_cases(table::NAMED_API_ERRORS, &cases());
     assert_codes_have_cases(table::META_API_CODES, &cases(), meta);
     assert_codes_have_cases(table::MICROSOFT_ADS_CODES, &cases(), microsoft_ads);
@@ -270,6 +365,29 @@ fn every_row_has_a_case() {
 fn whoever_did_not_see_the_credential_cannot_refuse_it() {
     for case in cases().into_iter().filter(|case| case.verdict != "works" && case.status != 429) {
         let answer = Answer { anonymous: true, ..case.answer() };
-        assert_eq!(word(api_answer(&answer, now())), "transient", "{}", case.shown());
+        assert_eq!(word(api_answer(&answer, &[], now())), "transient", "{}", case.shown());
+    }
+}
+
+/// How a call is signed says whose challenge an answer has.
+#[test]
+fn a_challenge_is_of_the_scheme_that_the_call_was_signed_in() {
+    let refused = |scheme: Option<&str>, challenge: &'static str| {
+        let answer = answer(401, &[("www-authenticate", challenge)], r#"{"message": "no"}"#);
+        word(api_answer(&Answer { scheme: scheme.map(str::to_owned), ..answer }, &[], now()))
+    };
+    for (scheme, challenge, verdict) in [
+        (Some("basic"), "Basic realm=\"api\"", "unauthorized"),
+        (Some("basic"), "Negotiate", "transient"),
+        (Some("basic"), "Bearer", "transient"),
+        (Some("bearer"), "Basic realm=\"proxy\"", "transient"),
+        (Some("bearer"), "Bearer", "unauthorized"),
+        (Some("bearer"), "Token", "unauthorized"),
+        (Some("klaviyo-api-key"), "Klaviyo-API-Key", "unauthorized"),
+        (Some("klaviyo-api-key"), "NTLM", "transient"),
+        (None, "Key realm=\"kong\"", "unauthorized"),
+        (None, "Kerberos", "transient"),
+    ] {
+        assert_eq!(refused(scheme, challenge), verdict, "{scheme:?} {challenge}");
     }
 }

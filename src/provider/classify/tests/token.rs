@@ -15,9 +15,9 @@ fn cases() -> Vec<Case> {
         case(400, r#"{"error": "invalid_client"}"#, "our client"),
         case(401, r#"{"error": "invalid_client"}"#, "our client"),
         case(400, r#"{"error": "unauthorized_client"}"#, "our client"),
-        case(400, r#"{"error": "invalid_request"}"#, "transient"),
-        case(400, r#"{"error": "unsupported_grant_type"}"#, "transient"),
-        case(400, r#"{"error": "invalid_scope"}"#, "transient"),
+        case(400, r#"{"error": "invalid_request"}"#, "refuses"),
+        case(400, r#"{"error": "unsupported_grant_type"}"#, "refuses"),
+        case(400, r#"{"error": "invalid_scope"}"#, "refuses"),
         case(400, r#"{"error": "temporarily_unavailable"}"#, "wait"),
         // OpenID Connect
         case(400, r#"{"error": "interaction_required", "suberror": "basic_action"}"#, "invalid grant"),
@@ -42,8 +42,8 @@ fn cases() -> Vec<Case> {
         case(401, r#"{"error": "deleted_client"}"#, "our client"),
         case(403, r#"{"error": "disabled_client"}"#, "our client"),
         case(400, r#"{"error": "redirect_uri_mismatch"}"#, "our client"),
-        case(400, r#"{"error": "access_denied"}"#, "transient"),
-        case(403, r#"{"error": "org_internal"}"#, "transient"),
+        case(400, r#"{"error": "access_denied"}"#, "refuses"),
+        case(403, r#"{"error": "org_internal"}"#, "refuses"),
         // GitHub
         case(200, r#"{"error": "bad_refresh_token"}"#, "invalid grant"),
         case(200, r#"{"error": "bad_verification_code"}"#, "invalid grant"),
@@ -88,14 +88,14 @@ fn cases() -> Vec<Case> {
         case(400, r#"{"status": "BAD_CLIENT_ID", "message": "missing or invalid client id"}"#, "our client"),
         case(400, r#"{"status": "BAD_CLIENT_SECRET", "error": "invalid_client"}"#, "our client"),
         case(400, r#"{"status": "BAD_CLIENT_SECRET", "error": "odd"}"#, "our client"),
-        case(400, r#"{"status": "error", "message": "m"}"#, "transient"),
+        case(400, r#"{"status": "error", "message": "m"}"#, "refuses"),
         // Meta
         case(400, meta(190), "invalid grant"),
         case(400, meta(102), "invalid grant"),
         case(400, meta(101), "our client"),
-        case(400, meta(4), "transient"),
-        case(400, meta(100), "transient"),
-        case(400, r#"{"error": {"code": 190}}"#, "transient"),
+        case(400, meta(4), "refuses"),
+        case(400, meta(100), "refuses"),
+        case(400, r#"{"error": {"code": 190}}"#, "refuses"),
         // An error beside a token is an error.
         case(200, r#"{"access_token": "t", "error": "odd"}"#, "transient"),
         case(200, r#"{"access_token": "t", "error": ""}"#, "works"),
@@ -106,6 +106,30 @@ fn cases() -> Vec<Case> {
         case(599, GRANTED, "transient"),
         case(408, r#"{"error": "invalid_grant"}"#, "transient"),
         case(429, r#"{"error": "invalid_grant"}"#, "wait"),
+        // Named elsewhere than RFC 6749 §5.2 has it: Fitbit, Strava, and as objects
+        case(400, r#"{"errors": [{"errorType": "invalid_grant", "message": "m"}], "success": false}"#, "invalid grant"),
+        case(401, r#"{"errors": [{"errorType": "expired_token"}]}"#, "invalid grant"),
+        case(400, r#"{"errors": [{"errorType": "invalid_client"}]}"#, "our client"),
+        case(400, r#"{"error": {"code": "invalid_grant"}}"#, "invalid grant"),
+        case(400, r#"{"error": {"type": "invalid_client"}}"#, "our client"),
+        case(400, r#"{"code": "invalid_grant", "message": "m"}"#, "invalid grant"),
+        case(400, r#"{"errors": [{"reason": "invalid_grant"}]}"#, "invalid grant"),
+        case(401, r#"{"error": "invalid_token"}"#, "invalid grant"),
+        Case { headers: &[("www-authenticate", "Bearer error=\"invalid_token\"")], ..case(401, "", "invalid grant") },
+        // A quota of the provider's, as its API names it
+        case(403, r#"{"error": {"errors": [{"reason": "quotaExceeded"}]}}"#, "wait"),
+        case(403, r#"{"error": {"status": "RESOURCE_EXHAUSTED"}}"#, "wait"),
+        // Refused in words that no row knows
+        case(400, "", "refuses"),
+        case(400, "<html>Bad Request</html>", "refuses"),
+        case(401, "Unauthorized", "refuses"),
+        case(410, "", "refuses"),
+        case(425, r#"{"error": "too_early"}"#, "transient"),
+        Case { headers: &[("retry-after", "60")], ..case(400, "", "transient") },
+        // A firewall's page is no word of the token endpoint's.
+        case(401, "<html>", "transient"),
+        Case { headers: &[("cf-mitigated", "challenge")], ..case(403, "{}", "transient") },
+        case(403, r#"{"error": "blocked"}"#, "refuses"),
         // Redirects say nothing.
         case(302, r#"{"error": "invalid_grant"}"#, "transient"),
         case(307, "", "transient"),
@@ -118,11 +142,11 @@ fn cases() -> Vec<Case> {
         case(200, r#"{"token_type": "Bearer"}"#, "transient"),
         case(200, r#"{"access_token": ""}"#, "transient"),
         case(200, r#"{"access_token": 7}"#, "transient"),
-        case(400, "invalid_grant", "transient"),
+        case(400, "invalid_grant", "refuses"),
         case(401, "", "transient"),
         case(403, "<html>", "transient"),
-        case(404, r#"{"error": "not_found"}"#, "transient"),
-        case(400, GRANTED, "transient"),
+        case(404, r#"{"error": "not_found"}"#, "refuses"),
+        case(400, GRANTED, "refuses"),
     ];
     // Microsoft, which is busy whatever it calls it
     let passing = [50_033, 50_087, 50_196, 70_012, 90_006, 90_012, 90_024, 90_033, 90_055, 90_090];
@@ -141,7 +165,7 @@ fn microsoft(code: i64) -> String {
 #[test]
 fn every_answer_of_the_token_endpoint_has_its_verdict() {
     for case in cases() {
-        assert_eq!(word(token_answer(&case.answer(), now())), case.verdict, "{}", case.shown());
+        assert_eq!(word(token_answer(&case.answer(), &[], now())), case.verdict, "{}", case.shown());
     }
 }
 
@@ -150,4 +174,17 @@ fn every_row_has_a_case() {
     assert_names_have_cases(table::TOKEN_ERRORS, &cases());
     assert_codes_have_cases(table::META_TOKEN_CODES, &cases(), meta);
     assert_codes_have_cases(table::MICROSOFT_TOKEN_CODES, &cases(), microsoft);
+}
+
+#[test]
+fn a_form_is_read_by_its_media_type_and_a_byte_order_mark_passed_over() {
+    let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+    let granted = token_answer(&answer(200, &form, "access_token=a%2Bb&token_type=bearer&scope="), &[], now()).unwrap();
+    assert_eq!(granted, json!({"access_token": "a+b", "token_type": "bearer", "scope": ""}));
+    let refused = answer(200, &form, "error=bad_refresh_token&error_description=odd");
+    assert_eq!(word(token_answer(&refused, &[], now())), "invalid grant");
+    let unnamed = answer(200, &[], "access_token=a");
+    assert_eq!(word(token_answer(&unnamed, &[], now())), "transient");
+    let marked = answer(200, &[], &format!("\u{feff}{GRANTED}"));
+    assert_eq!(word(token_answer(&marked, &[], now())), "works");
 }
