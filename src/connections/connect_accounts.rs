@@ -113,7 +113,7 @@ impl Connections {
         for (place, row) in rows.iter().enumerate() {
             let outcome = match row.as_ref().map_err(Clone::clone).map(|new| around.judge(new)) {
                 Err(flaws) | Ok(Verdict::Falls(flaws)) => Err(flaws),
-                Ok(Verdict::IsKnown(known)) => Ok(known),
+                Ok(Verdict::IsKnown(known)) => Ok(*known),
                 Ok(Verdict::Stands(new)) => {
                     let row = change.draft(&held, connector, new, viewer, None);
                     around.add(&row);
@@ -149,7 +149,7 @@ fn checked(row: &AccountToConnect, reachable: &HashMap<String, Account>) -> Resu
 enum Verdict {
     Stands(NewConnection),
     /// Something has its external id.
-    IsKnown(connection::Model),
+    IsKnown(Box<connection::Model>),
     Falls(Vec<UserError>),
 }
 
@@ -180,7 +180,7 @@ impl Around {
 
     fn judge(&self, new: &NewConnection) -> Verdict {
         match new.external_id.as_ref().and_then(|id| self.known.get(id)) {
-            Some((known, true)) => return Verdict::IsKnown(known.clone()),
+            Some((known, true)) => return Verdict::IsKnown(Box::new(known.clone())),
             Some((hidden, false)) => return Verdict::Falls(vec![external_id_taken(hidden.id)]),
             None => {}
         }

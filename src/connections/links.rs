@@ -48,7 +48,7 @@ pub struct NewLink {
 
 /// What a link that is of use lets someone do.
 pub(super) enum Errand {
-    Reconnect(connection::Model),
+    Reconnect(Box<connection::Model>),
     /// Connect data sources of this client.
     Connect(client::Model),
 }
@@ -195,7 +195,7 @@ impl Connections {
         }
         match (link.connection_id, link.client_id) {
             (Some(connection), _) => match self.tended(maker, connection, Action::Tend).await {
-                Ok(row) => Ok(Some(Errand::Reconnect(row))),
+                Ok(row) => Ok(Some(Errand::Reconnect(Box::new(row)))),
                 Err(Error::Rejected(_) | Error::Forbidden) => Ok(None),
                 Err(other) => Err(other),
             },

@@ -79,7 +79,7 @@ async fn a_page_of_a_firewall_flags_nobody_shows_since_when_and_after_a_day_coun
         every_hour(&stage, 20).await;
         assert_eq!(stage.status(&keyed).await, "CONNECTED", "{fault:?}");
         assert_eq!(stage.disconnections().await.len(), 0, "{fault:?}");
-        assert_eq!(found_failing(&stage).await, [keyed.clone()], "{fault:?}");
+        assert_eq!(found_failing(&stage).await, std::slice::from_ref(&keyed), "{fault:?}");
         let query = format!(
             "{{ connection(id: \"{keyed}\") {{ authorization {{ failingSince failingMessage disconnection {{ message }} }} }} }}"
         );
