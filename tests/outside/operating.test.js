@@ -7,6 +7,7 @@ import { Document, readRepository } from './markdown.js';
 import { Newcomer } from './newcomer.js';
 import { freePort, freshSettings } from './patchbay.js';
 import { Person } from './people.js';
+import { eventually } from './waiting.js';
 
 const operating = await Document.open('docs/operating.md');
 const configuration = await Document.open('docs/configuration.md');
@@ -51,7 +52,11 @@ describe('operating', () => {
       },
       body: JSON.stringify({ query: 'subscription { connectionsChanged { cursor } }' }),
     });
-    const numbers = await (await fetch(`${ada.origin}/metrics`)).text();
+    // The stream is answered before what is subscribed to runs.
+    const numbers = await eventually('a subscription is counted', async () => {
+      const text = await (await fetch(`${ada.origin}/metrics`)).text();
+      return text.includes('# TYPE patchbay_subscriptions ') && text;
+    });
     await following.body.cancel();
     // Those of providers and letters come with the first: here it is enough that they are called so.
     const later = await readRepository('src/telemetry/providers.rs') + await readRepository('src/telemetry/letters.rs');
