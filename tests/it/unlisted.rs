@@ -1,8 +1,13 @@
 //! Answers that no row knows: they flag nobody at once, and nobody is left with what has been dead for long.
 
-use chrono::TimeDelta;
-use patchbay::sandbox::{Endpoint, Fault};
-use sea_orm::ConnectionTrait;
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::authorization;
+use patchbay::{
+    clock::Clock,
+    ids::{self, Kind},
+    sandbox::{Endpoint, Fault},
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::{Value, json};
 
 use crate::harness::{Stage, each, ids_of};
@@ -154,4 +159,33 @@ async fn a_grant_of_a_client_that_was_replaced_needs_its_person_and_is_no_incide
     assert_eq!(attempt["status"], "SUCCEEDED");
     every_hour(&stage, 3).await;
     assert_eq!(stage.status(&grant.lamps).await, "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_our_client_is_refused_is_not_believed_of_one_grant_while_it_is_accepted_of_another() {
+    let stage = Stage::new().await;
+    let grant = stage.shared_grant().await;
+    let bens = json!({ "connector": "sandbox-ads", "accountId": "100-404" });
+    let bens = stage.admin.connects(&stage.browser(), bens, "ben").await["authorization"]["id"].clone();
+    let bens = ids::decode(Kind::Authorization, bens.as_str().unwrap()).unwrap();
+    stage.sandbox.fail_next(Endpoint::Token, Fault::OAuthError("invalid_client"), 1_000);
+    let put_off = authorization::Entity::update_many()
+        .col_expr(authorization::Column::RenewAt, Expr::value(None::<DateTime<Utc>>))
+        .col_expr(authorization::Column::ProbeAt, Expr::value(None::<DateTime<Utc>>))
+        .filter(authorization::Column::Id.eq(bens));
+    put_off.exec(stage.db.writer()).await.unwrap();
+    stage.later(TimeDelta::minutes(54));
+    stage.run_jobs().await;
+    stage.after_ticks(2).await;
+    let incident = "{ connector(slug: \"sandbox-ads\") { incident { ours } } }";
+    assert_eq!(stage.admin_now().sees(incident).await["connector"]["incident"], json!({ "ours": true }));
+
+    let accepted = authorization::Entity::update_many()
+        .col_expr(authorization::Column::LastRefreshedAt, Expr::value(stage.clock.now()))
+        .filter(authorization::Column::Id.eq(bens));
+    accepted.exec(stage.db.writer()).await.unwrap();
+    every_five_minutes(&stage, 8).await;
+    assert_eq!(each(&stage.disconnections().await, "reason"), ["REVOKED"]);
+    assert_eq!(stage.status(&grant.lamps).await, "DISCONNECTED");
+    assert_eq!(stage.admin_now().sees(incident).await["connector"]["incident"], Value::Null);
 }
