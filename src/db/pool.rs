@@ -267,7 +267,10 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Erro
 pub(super) fn sqlite_options(url: &str, deadline: Duration) -> Result<SqliteConnectOptions, sqlx::Error> {
     let separator = if url.contains('?') { '&' } else { '?' };
     let options: SqliteConnectOptions = format!("{url}{separator}mode=rwc").parse()?;
-    create_for_owner(options.get_filename());
+    // What is kept in memory alone has a name, too.
+    if !url.contains(":memory:") {
+        create_for_owner(options.get_filename());
+    }
     Ok(options
         .disable_statement_logging()
         .journal_mode(SqliteJournalMode::Wal)
